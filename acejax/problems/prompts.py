@@ -1,0 +1,58 @@
+"""From a problem to the prompt that a policy reads, as text and as ids."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+from acejax.errors import UserError
+from acejax.problems.problem import Problem
+
+Style = Literal["builtin", "chat", "r1", "chatml"]
+
+MATH_INSTRUCTION = "Please reason step by step, and put your final answer within \\boxed{}."
+CHATML_MATH_INSTRUCTION = "Please place your final answer inside \\boxed{}."
+CODE_FORMAT = "```python\n# Your solution code here\n```"
+CODE_INSTRUCTION = "Write Python code to solve the problem. Please place the solution code in the following format:\n" + CODE_FORMAT
+STARTER_INSTRUCTION = (
+    "Solve the problem starting with the provided function header.\n\nFunction header:\n```\n{starter}\n```"
+    "\n\nPlease place the solution code in the following format:\n" + CODE_FORMAT
+)
+CHATML_SYSTEM = "You are a helpful and harmless assistant. You should think step-by-step."
+
+
+def question(problem: Problem, style: Style) -> str:
+    """The user's turn: the problem's prompt, with the instruction of its domain except in style "builtin"."""
+    if style == "builtin":
+        return problem.prompt
+    if problem.domain == "code":
+        asked = STARTER_INSTRUCTION.format(starter=problem.starter_code) if problem.starter_code else CODE_INSTRUCTION
+        return f"{problem.prompt}\n\n{asked}"
+    if style == "chatml":
+        return f"{problem.prompt}\n\n{CHATML_MATH_INSTRUCTION}"
+    return f"{problem.prompt}\n{MATH_INSTRUCTION}"
+
+
+def _ids(tokenizer: Any, text: str) -> list[int]:
+    return list(tokenizer.encode(text, add_special_tokens=False))
+
+
+def render_prompt(problem: Problem, tokenizer: Any, style: Style) -> tuple[str, list[int]]:
+    """The whole prompt, up to where the response begins, and its ids; nothing is added to the ids that is not in the text.
+
+    "builtin" and "chat" use the tokenizer's own chat template with its generation prompt, "builtin" without an instruction;
+    "r1" is the template of DeepSeek-R1-Distill, "chatml" the one of AceReason-Nemotron 1.1. The latter two open <think> themselves.
+    Raises UserError for an unknown style, or where the tokenizer has no chat template and the style needs one.
+    """
+    if style not in get_args(Style):
+        raise UserError(f"prompt style is {style!r}; use one of {', '.join(get_args(Style))}")
+    asked = question(problem, style)
+    if style == "r1":
+        text = f"<｜begin▁of▁sentence｜><｜User｜>{asked}<｜Assistant｜><think>\n"
+    elif style == "chatml":
+        text = f"<|im_start|>system\n{CHATML_SYSTEM}<|im_end|>\n<|im_start|>user\n{asked}<|im_end|>\n<|im_start|>assistant\n<think>\n"
+    else:
+        if not getattr(tokenizer, "chat_template", None):
+            named = getattr(tokenizer, "name_or_path", "")
+            raise UserError(f"prompt style {style!r}: tokenizer {named!r} has no chat template; use style r1 or chatml, or give it one")
+        text = tokenizer.apply_chat_template([{"role": "user", "content": asked}], tokenize=False, add_generation_prompt=True)
+    return text, _ids(tokenizer, text)

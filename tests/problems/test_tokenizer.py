@@ -1,0 +1,158 @@
+"""The built-in tokenizer: the same bytes on every run, lossless on any text, opened by transformers; and the prompts rendered with it."""
+
+import random
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from transformers import AutoTokenizer
+
+from acejax.errors import UserError
+from acejax.problems.builtin import generate, solve
+from acejax.problems.problem import Problem
+from acejax.problems.prompts import render_prompt
+from acejax.problems.tokenizer import SPECIAL, THINK, VOCAB_SIZE, build_tokenizer
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("tokenizer") / "deep" / "folder"
+    build_tokenizer(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def tokenizer(folder):
+    return AutoTokenizer.from_pretrained(folder)
+
+
+def test_same_bytes_on_every_run(folder, tmp_path):
+    build_tokenizer(tmp_path)
+    names = {file.name for file in folder.iterdir()}
+    assert {"tokenizer.json", "tokenizer_config.json"} <= names == {file.name for file in tmp_path.iterdir()}
+    for name in names:
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_opens_in_transformers_with_the_named_tokens(tokenizer):
+    assert 500 < len(tokenizer) == max(tokenizer.get_vocab().values()) + 1 <= VOCAB_SIZE
+    assert (tokenizer.eos_token, tokenizer.pad_token) == ("<|im_end|>", "<|endoftext|>")
+    assert set(SPECIAL) <= set(tokenizer.all_special_tokens) and not set(THINK) & set(tokenizer.all_special_tokens)
+    for text in SPECIAL + THINK:
+        assert len(tokenizer.encode(text, add_special_tokens=False)) == 1
+    ids = tokenizer.encode("a<think>\nb</think>\n\\boxed{3}<|im_end|>", add_special_tokens=False)
+    assert tokenizer.decode(ids, skip_special_tokens=True) == "a<think>\nb</think>\n\\boxed{3}"
+    assert tokenizer.encode("ab", add_special_tokens=True) == tokenizer.encode("ab", add_special_tokens=False)
+
+
+CODE = "class A:\n    def f(self, x):\n\tif x  ==  1 :\n        return 'é 漢 \U0001f600'\r\n\n\n# end  "
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=st.text())
+@example(text=CODE)
+@example(text=" hello , don't do n't ( x ) . ")
+@example(text="".join(map(chr, range(256))))
+@example(text="12345 007\n\n\n   7")
+@example(text="</think>\n\\boxed{\\frac{1}{2}}<think>")
+def test_decoding_gives_the_text_back(tokenizer, text):
+    assert tokenizer.decode(tokenizer.encode(text, add_special_tokens=False)) == text
+
+
+def test_a_number_of_the_problems_is_one_token_wherever_it_stands(tokenizer):
+    text = "x=12+24.7 range(1,n+1)\n 23*5 \\boxed{\\frac{31}{9}}"
+    pieces = [tokenizer.decode([i]) for i in tokenizer.encode(text, add_special_tokens=False)]
+    assert [p for p in pieces if any(c.isdigit() for c in p)] == ["12", "24", "7", "1", "1", "23", "5", "31", "9"]
+
+
+def test_lengths_suit_the_budgets(tokenizer):
+    for domain in ("math", "code"):
+        for p in generate(domain, "heldout", 400, 2):
+            prompt = render_prompt(p, tokenizer, "builtin")[1]
+            response = tokenizer.encode(solve(p, 0.0, 0)[0].response, add_special_tokens=False)
+            assert len(prompt) <= 60, p.prompt
+            assert len(response) + 1 <= (60 if domain == "code" else 56 if p.meta["difficulty"] < 3 else 80), p.prompt
+    hard = [solve(p, 0.0, 0)[0].response for p in generate("math", "train", 200, 2, (3,))]
+    assert sum(len(tokenizer.encode(r, add_special_tokens=False)) + 1 > 40 for r in hard) > 100
+
+
+def test_response_joints_are_single_tokens(tokenizer):
+    for text in ("\n\\boxed{", "\\frac{", "\n```python\ndef ", ":\n    return ", "\n```", " for x in xs"):
+        assert len(tokenizer.encode(text, add_special_tokens=False)) == 1, text
+
+
+MATH = Problem("m", "math", "What is 1+1?", answer=("2",))
+TESTS = {"kind": "stdin", "cases": [{"input": "1\n", "output": "1\n"}]}
+CODE_PROBLEM = Problem("c", "code", "Echo a line.", tests=TESTS)
+STARTED = Problem("s", "code", "Echo.", tests=TESTS, starter_code="def f(x):")
+FORMAT = "```python\n# Your solution code here\n```"
+
+
+@pytest.mark.parametrize(
+    ("problem", "style", "text"),
+    [
+        (MATH, "builtin", "<|im_start|>user\nWhat is 1+1?<|im_end|>\n<|im_start|>assistant\n<think>\n"),
+        (
+            MATH,
+            "chat",
+            "<|im_start|>user\nWhat is 1+1?\nPlease reason step by step, and put your final answer within \\boxed{}.<|im_end|>\n"
+            "<|im_start|>assistant\n<think>\n",
+        ),
+        (
+            MATH,
+            "r1",
+            "<\uff5cbegin\u2581of\u2581sentence\uff5c><\uff5cUser\uff5c>What is 1+1?\n"
+            "Please reason step by step, and put your final answer within \\boxed{}.<\uff5cAssistant\uff5c><think>\n",
+        ),
+        (
+            MATH,
+            "chatml",
+            "<|im_start|>system\nYou are a helpful and harmless assistant. You should think step-by-step.<|im_end|>\n<|im_start|>user\n"
+            "What is 1+1?\n\nPlease place your final answer inside \\boxed{}.<|im_end|>\n<|im_start|>assistant\n<think>\n",
+        ),
+        (
+            CODE_PROBLEM,
+            "r1",
+            "<\uff5cbegin\u2581of\u2581sentence\uff5c><\uff5cUser\uff5c>Echo a line.\n\nWrite Python code to solve the problem. "
+            f"Please place the solution code in the following format:\n{FORMAT}<\uff5cAssistant\uff5c><think>\n",
+        ),
+        (CODE_PROBLEM, "builtin", "<|im_start|>user\nEcho a line.<|im_end|>\n<|im_start|>assistant\n<think>\n"),
+        (
+            STARTED,
+            "chat",
+            "<|im_start|>user\nEcho.\n\nSolve the problem starting with the provided function header.\n\n"
+            f"Function header:\n```\ndef f(x):\n```\n\nPlease place the solution "
+            f"code in the following format:\n{FORMAT}<|im_end|>\n<|im_start|>assistant\n<think>\n",
+        ),
+    ],
+)
+def test_prompts_by_style(tokenizer, problem, style, text):
+    rendered, ids = render_prompt(problem, tokenizer, style)
+    assert rendered == text
+    assert ids == tokenizer.encode(text, add_special_tokens=False) and tokenizer.decode(ids) == text
+
+
+def test_special_markers_are_one_token_each(tokenizer):
+    _, ids = render_prompt(MATH, tokenizer, "builtin")
+    markers = tokenizer.convert_tokens_to_ids(["<|im_start|>", "<|im_end|>", "<think>"])
+    assert [ids.count(i) for i in markers] == [2, 1, 1]
+
+
+def test_no_chat_template_is_the_users_to_mend(folder):
+    bare = AutoTokenizer.from_pretrained(folder)
+    bare.chat_template = None
+    for style in ("chat", "builtin"):
+        with pytest.raises(UserError, match="chat template"):
+            render_prompt(MATH, bare, style)
+    assert render_prompt(MATH, bare, "r1")[1]
+    with pytest.raises(UserError, match="'poem'"):
+        render_prompt(MATH, bare, "poem")
+
+
+def test_response_ids_follow_prompt_ids_as_in_one_text(tokenizer):
+    """Supervised rows join prompt ids and response ids; the sampler must meet the same tokens."""
+    random.seed(0)
+    for p in random.sample(generate("math", "train", 100, 0) + generate("code", "train", 100, 0), 60):
+        text, ids = render_prompt(p, tokenizer, "builtin")
+        response = solve(p, 0.5, 0)[0].response
+        assert tokenizer.encode(text + response, add_special_tokens=False) == ids + tokenizer.encode(response, add_special_tokens=False)
