@@ -1,0 +1,1 @@
+"""Verification: what a response is worth. This room never imports JAX."""

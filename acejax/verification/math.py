@@ -1,0 +1,335 @@
+r"""Judges mathematics: takes the last box of a response and decides whether it equals a reference.
+
+Stages, cheapest first: the same text; plain numbers; trees from our own parser, compared piece by piece (lists, tuples, intervals,
+sets, matrices, relations, units); and scalars by `values.same_value`. A response is never evaluated as code nor handed to a parser
+of somebody else's, and no parsed object is printed: printing a tower of powers does not end.
+
+The reading, where answers are ambiguous:
+* A bare list is unordered and equals a set with the same members; tuples are ordered; brackets and cardinality must match.
+* A percent sign is a hundredth. Decimals are exact: 0.3333 is not 1/3. A subscripted numeral is its value in that base.
+* A unit, a currency or the degree sign counts only if both sides carry one; there is no conversion between units.
+* `x = 5` equals `5` if the left side is only a name.  `1,234` may be one number or two. \log may have base e or 10 on both sides.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from fractions import Fraction
+from functools import lru_cache
+from typing import Literal
+
+from acejax.verification.latex import Node, parse
+from acejax.verification.lexer import AMBIGUOUS_COMMA, TEXT, LatexError, normalise
+from acejax.verification.values import exact, infinity, ratio_sign, same_value
+
+MAX_ITEMS = 64
+
+_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
+_BRACES = re.compile(r"\\(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)")
+_WORDS = re.compile(r"[A-Za-z][A-Za-z .,'()\-]*|\([A-Za-z]\)[.,]?")
+_NUMBER_NAMES = "zero one two three four five six seven eight nine ten eleven twelve"
+_NUMBER_WORDS = {word: Fraction(i) for i, word in enumerate(_NUMBER_NAMES.split())}
+_MIRROR = {"<": ">", ">": "<", "≤": "≥", "≥": "≤"}
+
+
+def extract_boxed(response: str, require_think_end: bool) -> tuple[str | None, str]:
+    r"""The content of the last balanced \boxed{} or \fbox{} after the last `</think>`, and why there is none.
+
+    The reason is "ok", "no_think_end" (one is required and none is there) or "no_box". One pass over the text.
+    """
+    end = response.rfind("</think>")
+    if end < 0 and require_think_end:
+        return None, "no_think_end"
+    start = end + len("</think>") if end >= 0 else 0
+    last = max(response.rfind("\\boxed", start), response.rfind("\\fbox", start))
+    if last < 0:
+        return None, "no_box"
+    # The last box nearly always closes; only if it does not is the whole text walked.
+    box = _last_closed(response, last) or _last_closed(response, start)
+    return (response[box[0] : box[1]].strip(), "ok") if box else (None, "no_box")
+
+
+def _last_closed(text: str, start: int) -> tuple[int, int] | None:
+    first = _BOX.search(text, start)
+    if not first:
+        return None
+    open_braces: list[int] = []  # where a box's content starts, or -1 for an ordinary brace
+    best: tuple[int, int] | None = None
+    for match in _BRACES.finditer(text, first.start()):
+        brace = match[0]
+        if brace == "}":
+            content = open_braces.pop() if open_braces else -1
+            if content >= 0 and (best is None or content > best[0]):
+                best = (content, match.start())
+                if start == first.start() and not open_braces:
+                    return best
+        elif brace == "{":
+            open_braces.append(-1)
+        elif brace[-1] == "{" and len(brace) > 2:
+            open_braces.append(match.end())
+    return best
+
+
+def judge_math(response: str, answers: Sequence[str], require_think_end: bool = True) -> tuple[Literal["correct", "wrong"], str]:
+    """The verdict on a response against the accepted answers, and its reason: ok, mismatch, no_box, no_think_end or parse_error.
+
+    parse_error means that the boxed text is not readable as an answer (and is not literally an accepted one). Anything this raises
+    is a fault of ours, for the pool to count as unjudged.
+    """
+    answer, reason = extract_boxed(response, require_think_end)
+    if answer is None:
+        return "wrong", reason
+    if any(equivalent(answer, reference) for reference in answers):
+        return "correct", "ok"
+    return "wrong", "mismatch" if _readable(answer) else "parse_error"
+
+
+def equivalent(answer: str, reference: str) -> bool:
+    """Whether an answer equals a reference, under the reading that this file's head states. Text beyond the bounds equals nothing."""
+    try:
+        a, b = normalise(answer), normalise(reference)
+    except LatexError:
+        return answer.strip() == reference.strip() != ""
+    if not a or not b:
+        return False
+    if _squeezed(a) == _squeezed(b):
+        return True
+    if _NUMBER.fullmatch(a) and _NUMBER.fullmatch(b):
+        return Fraction(a) == Fraction(b)
+    words = _words(a), _words(b)
+    if words[0] is not None and words[0] == words[1] and (_WRAPPED(a) or _WRAPPED(b) or _is_choice_or_word(words[0])):
+        return True
+    readings = [(x, y) for x in _readings(a) for y in _readings(b)]
+    return any(_same(x, y) for x, y in readings)
+
+
+_WRAPPED = TEXT.search
+
+
+def _squeezed(text: str) -> str:
+    return text.replace(" ", "").replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac").replace("\\!", "")
+
+
+def _words(text: str) -> tuple[str, ...] | None:
+    """The sorted, lower-case items of an answer that is words only, such as a name, a choice (A), or several of them."""
+    plain = " ".join(TEXT.sub(r" \1 ", text).replace("\\ ", " ").split())
+    if not _WORDS.fullmatch(plain):
+        return None
+    items = re.split(r",| and | or ", plain.lower())
+    return tuple(sorted(filter(None, (re.sub(r"[()]", "", item).strip(" .,") for item in items))))
+
+
+def _is_choice_or_word(items: tuple[str, ...]) -> bool:
+    return all(len(item) >= 3 or (len(item) == 1 and item <= "h") for item in items)
+
+
+@lru_cache(maxsize=8192)
+def _readings(text: str) -> tuple[Node, ...]:
+    """The tree, or two where a comma may separate thousands or items; none if the text is not readable."""
+    trees = []
+    for comma_is_list in (False, True) if AMBIGUOUS_COMMA.search(text) else (False,):
+        try:
+            trees.append(parse(text, comma_is_list))
+        except LatexError:
+            continue
+    return tuple(trees)
+
+
+def _readable(text: str) -> bool:
+    try:
+        return bool(_readings(normalise(text)))
+    except LatexError:
+        return False
+
+
+def _same(a: Node, b: Node) -> bool:
+    if a == b:
+        return True
+    if _has_choice_of_sign(a) or _has_choice_of_sign(b):
+        return any(_same_items(x, y) for x in _expansions(a) for y in _expansions(b))
+    return _same_items(a, b)
+
+
+def _same_items(a: Node, b: Node) -> bool:
+    """Bare lists and sets as multisets, anything else as itself."""
+    if {a.op, b.op} == {"list", "union"}:  # x < 2 or x > 5
+        intervals = tuple(_interval(item) or item for item in (a if a.op == "list" else b).args if item.op == "rel")
+        return _matched(intervals, (a if a.op == "union" else b).args)
+    if a.op == "list" or b.op == "list":
+        if not _is_collection(a) or not _is_collection(b):
+            return False
+        left, right = _without_common_name(a.args), _without_common_name(b.args)
+        return _matched(left, right)
+    return _same_item(a, b)
+
+
+def _is_collection(node: Node) -> bool:
+    return node.op == "list" or (node.op == "group" and node.value == "{}")
+
+
+def _without_common_name(items: tuple[Node, ...]) -> tuple[Node, ...]:
+    """`x=1, x=2` is the list 1, 2; `x=1, y=2` stays as it is."""
+    names = {item.args[0] if item.op == "rel" and item.value == "=" else None for item in items}
+    return tuple(item.args[1] for item in items) if len(names) == 1 and None not in names else items
+
+
+def _matched(left: tuple[Node, ...], right: tuple[Node, ...]) -> bool:
+    if len(left) != len(right) or len(left) > MAX_ITEMS:
+        return False
+    rest = list(right)
+    for item in left:
+        found = next((i for i, other in enumerate(rest) if _same(item, other)), None)
+        if found is None:
+            return False
+        rest.pop(found)
+    return True
+
+
+def _has_choice_of_sign(node: Node) -> bool:
+    return node.op == "pm" or any(_has_choice_of_sign(child) for child in node.args)
+
+
+def _expansions(node: Node) -> list[Node]:
+    """Trees without ±: signs that move together, and signs that move independently. Matrices and tuples with ± stay apart."""
+    if not _has_choice_of_sign(node):
+        return [node]
+    if node.op in ("list", "group"):
+        linked = tuple(alternative for item in node.args for alternative in _signs(item))
+        return [Node("list" if node.op == "list" else "group", linked, node.value)] if _is_collection(node) else [node]
+    both = [Node("list", tuple(_signs(node)))]
+    if _count_signs(node) == 2:
+        upper, lower = _signs(node, first=1), _signs(node, first=-1)
+        both.append(Node("list", (*upper, *lower)))
+    return both
+
+
+def _count_signs(node: Node) -> int:
+    return (node.op == "pm") + sum(map(_count_signs, node.args))
+
+
+def _signs(node: Node, first: int = 0) -> list[Node]:
+    """The tree with every ± read as its upper, then as its lower sign; `first` holds the first one still."""
+    if not _has_choice_of_sign(node):
+        return [node]
+    results = []
+    for choice in (1, -1):
+        seen = [0]
+
+        def chosen(node: Node, choice: int = choice, seen: list[int] = seen) -> Node:
+            args = [chosen(child) for child in node.args]
+            if node.op != "pm":
+                return Node(node.op, tuple(args), node.value)
+            seen[0] += 1
+            sign = first if first and seen[0] == 1 else choice
+            positive = (sign == 1) == (node.value == "+-")
+            return Node("add", (args[0], args[1] if positive else Node("neg", (args[1],))))
+
+        results.append(chosen(node))
+    return results
+
+
+def _same_item(a: Node, b: Node) -> bool:
+    if a == b:
+        return True
+    if a.op == "rel" or b.op == "rel":
+        return _same_relation(a, b)
+    if a.op == "unit" and b.op == "unit" and a.value != b.value:
+        return False
+    if "unit" in (a.op, b.op):
+        return _same(a.args[0] if a.op == "unit" else a, b.args[0] if b.op == "unit" else b)
+    if "deg" in (a.op, b.op):
+        # Without the sign on one side the number may still be degrees (a unit left out) or already radians.
+        bare = _same_item(a.args[0] if a.op == "deg" else a, b.args[0] if b.op == "deg" else b)
+        return bare or (a.op != b.op and same_value(a, b))
+    if a.op == "text" or b.op == "text":
+        return _same_text(a, b)
+    if a.op == "group" or b.op == "group":
+        if a.op != b.op or a.value != b.value or len(a.args) != len(b.args):
+            return False
+        if a.value == "{}":
+            return _matched(a.args, b.args)
+        return all(_same(x, y) for x, y in zip(a.args, b.args, strict=True))
+    if a.op in ("union", "meet") or b.op in ("union", "meet"):
+        return a.op == b.op and _matched(a.args, b.args)
+    if a.op in ("matrix", "row", "minus") or b.op in ("matrix", "row", "minus"):
+        return a.op == b.op and a.value == b.value and len(a.args) == len(b.args) and all(map(_same, a.args, b.args))
+    if infinity(a) or infinity(b):
+        return infinity(a) == infinity(b)
+    return same_value(a, b)
+
+
+def _same_text(a: Node, b: Node) -> bool:
+    if a.op == b.op:
+        return str(a.value).strip(" .") == str(b.value).strip(" .")
+    text, other = (a, b) if a.op == "text" else (b, a)
+    number = _NUMBER_WORDS.get(str(text.value))
+    if number is not None:
+        return exact(other) == number
+    return other.op in ("sym", "const") and str(other.value).lower() == text.value
+
+
+def _is_name(node: Node) -> bool:
+    """A letter, letters such as AB, f(x), or a tuple of letters: what may stand before an equals sign without saying anything."""
+    if node.op == "sym":
+        return True
+    if node.op == "const":
+        return node.value in ("e", "i")
+    return (node.op == "mul" or (node.op == "group" and node.value == "()")) and len(node.args) <= 4 and all(map(_is_name, node.args))
+
+
+def _same_relation(a: Node, b: Node) -> bool:
+    if a.op == b.op:
+        if _same_inequality(a, b):
+            return True
+        return a.value == b.value and len(a.args) == len(b.args) and all(map(_same, a.args, b.args))
+    relation, other = (a, b) if a.op == "rel" else (b, a)
+    operators = str(relation.value).split()
+    left, right = relation.args[0], relation.args[-1]
+    if operators == ["∈"] and _is_name(left):
+        return _same(right, other)
+    if set(operators) == {"="}:
+        if _is_name(left):
+            return _same(right, other)
+        return len(operators) == 1 and _is_name(right) and _same(left, other)
+    interval = _interval(relation)
+    return interval is not None and other.op == "group" and other.value != "{}" and _same_item(interval, other)
+
+
+def _same_inequality(a: Node, b: Node) -> bool:
+    """Relations with one or two signs, either way round, and single ones up to a factor: 2x = 4 is x = 2, but 0 < x is not x < 1."""
+    turned = Node("rel", tuple(reversed(b.args)), " ".join(_MIRROR.get(op, op) for op in reversed(str(b.value).split())))
+    for other in (b, turned):
+        if a.value != other.value or len(a.args) != len(other.args) or set(str(a.value).split()) - {"=", "<", ">", "≤", "≥", "≠"}:
+            continue
+        if all(map(_same, a.args, other.args)):
+            return True
+        scalars = not any(side.op in ("group", "matrix", "list", "text", "unit", "pm") for side in (*a.args, *other.args))
+        if len(a.args) == 2 and scalars and not any(_has_choice_of_sign(side) for side in (*a.args, *other.args)):
+            sign = ratio_sign(_difference(a), _difference(other))
+            if sign == 1 or (sign == -1 and a.value in ("=", "≠")):
+                return True
+    return False
+
+
+def _difference(relation: Node) -> Node:
+    return Node("add", (relation.args[0], Node("neg", (relation.args[1],))))
+
+
+def _interval(relation: Node) -> Node | None:
+    """2 < x ≤ 5 as (2, 5], x > 2 as (2, inf); None if it is no such thing."""
+    operators, sides = str(relation.value).split(), list(relation.args)
+    if operators[0] in (">", "≥"):
+        operators, sides = [_MIRROR.get(op, op) for op in reversed(operators)], sides[::-1]
+    if any(op not in ("<", "≤") for op in operators) or len(sides) > 3:
+        return None
+    unbounded = Node("const", value="inf")
+    if len(sides) == 2:
+        if _is_name(sides[0]):
+            operators, sides = ["<", *operators], [Node("neg", (unbounded,)), *sides]
+        elif _is_name(sides[1]):
+            operators, sides = [*operators, "<"], [*sides, unbounded]
+    if len(sides) != 3 or not _is_name(sides[1]):
+        return None
+    return Node("group", (sides[0], sides[2]), ("(" if operators[0] == "<" else "[") + (")" if operators[1] == "<" else "]"))

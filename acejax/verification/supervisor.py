@@ -1,0 +1,203 @@
+"""The process that stands between the trainer and the workers. It judges nothing: it deals out, times, kills and replaces.
+
+Run as a module by `pool.py` with its socket, the trainer's pid and the settings as JSON. Every wait blocks, so an idle pool
+uses no CPU. A task whose worker dies, fails or outlives the task's deadline is tried once more on a fresh worker. Failing
+twice makes it unjudged; only a mathematics check that runs out of time twice is the answer's own doing, and wrong.
+When the trainer ends, by whatever means, everything here ends.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import json
+import os
+import selectors
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from typing import Any
+
+from acejax.verification import confine
+from acejax.verification.worker import HEADER, MATH
+
+LOAD_BOUND_S = 120.0  # from handing a task over until the worker has loaded what it needs
+MAX_FAILED_STARTS = 5
+
+
+@dataclass
+class Task:
+    number: int
+    kind: int
+    deadline_s: float
+    frame: bytes
+    failures: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Slot:
+    """A worker process, the task it holds and, for a replacement, the task it was started for."""
+
+    process: subprocess.Popen[bytes]
+    conn: Connection
+    reserved: Task | None = None
+    task: Task | None = None
+    ready: bool = False
+    begun: bool = False
+    must_answer: float = float("inf")
+
+
+class Supervisor:
+    def __init__(self, parent: Connection, settings: dict[str, Any]) -> None:
+        self.parent, self.settings = parent, settings
+        self.queue: collections.deque[Task] = collections.deque()
+        self.slots: list[Slot] = []
+        self.selector = selectors.DefaultSelector()
+        self.failed_starts = 0
+
+    def run(self, parent_pid: int) -> None:
+        """Serves until the parent closes its socket or ends."""
+        self.selector.register(self.parent, selectors.EVENT_READ, None)
+        with contextlib.suppress(OSError):  # a forked relative of the parent may hold the socket open: watch the process as well
+            self.selector.register(os.pidfd_open(parent_pid), selectors.EVENT_READ, "parent ended")
+        if os.getppid() != parent_pid:
+            return
+        try:
+            for _ in range(self.settings["workers"]):
+                self.start_worker()
+            while self.step():
+                pass
+        except (EOFError, ConnectionError):
+            pass
+        finally:
+            self.end_all()
+
+    def step(self) -> bool:
+        soonest = min((slot.must_answer for slot in self.slots), default=float("inf"))
+        timeout = None if soonest == float("inf") else max(0.0, soonest - time.monotonic())
+        for key, _ in self.selector.select(timeout):
+            if isinstance(key.data, Slot):
+                if key.data in self.slots:
+                    self.hear(key.data)
+            elif key.data is None:
+                self.accept(self.parent.recv_bytes())
+            else:
+                return False
+        now = time.monotonic()
+        for slot in [slot for slot in self.slots if slot.must_answer <= now]:
+            self.replace(slot, "timeout" if slot.begun else "slow to load")
+        self.deal()
+        return True
+
+    def accept(self, frame: bytes) -> None:
+        number, kind, deadline_s = HEADER.unpack_from(frame)
+        self.queue.append(Task(number, kind, deadline_s, frame))
+
+    def deal(self) -> None:
+        for slot in list(self.slots):
+            if slot.ready and slot.task is None:
+                task = slot.reserved or (self.queue.popleft() if self.queue else None)
+                slot.reserved = None
+                if task is not None:
+                    slot.task, slot.begun, slot.must_answer = task, False, time.monotonic() + LOAD_BOUND_S
+                    try:
+                        slot.conn.send_bytes(task.frame)
+                    except OSError:
+                        self.replace(slot, "crash")
+
+    def hear(self, slot: Slot) -> None:
+        try:
+            message = json.loads(slot.conn.recv_bytes())
+        except (EOFError, OSError, ValueError):
+            self.replace(slot, "crash")
+            return
+        task = slot.task
+        if "ready" in message:
+            slot.ready, slot.must_answer, self.failed_starts = True, float("inf"), 0
+        elif "notice" in message:
+            self.tell(message)
+        elif "begin" in message and task:
+            slot.begun, slot.must_answer = True, time.monotonic() + task.deadline_s
+        elif "infra" in message:
+            self.replace(slot, "infra", message["infra"])
+        elif task:
+            slot.task, slot.must_answer = None, float("inf")
+            self.tell(message | {"number": task.number, "failures": len(task.failures)})
+
+    def replace(self, slot: Slot, failure: str, detail: str = "") -> None:
+        """Ends a worker, starts another, and has its task tried again there, or gives the task up."""
+        self.end(slot)
+        task = slot.task or slot.reserved
+        if not slot.ready:
+            self.failed_starts += 1
+            if self.failed_starts >= MAX_FAILED_STARTS:
+                self.tell({"notice": "the verification workers do not start; the pool gives up"})
+                raise EOFError
+        again = None
+        if task is not None and slot.task is None:
+            again = task
+        elif task is not None:
+            task.failures.append(failure)
+            if len(task.failures) == 1:
+                again = task
+            else:
+                hopeless = task.kind == MATH and task.failures == ["timeout", "timeout"]
+                outcome = ("wrong", "timeout", task.deadline_s) if hopeless else ("unjudged", "infra", 0.0)
+                message = dict(zip(("verdict", "reason", "seconds"), outcome, strict=True))
+                self.tell(message | {"number": task.number, "failures": 2, "detail": detail or failure})
+        self.start_worker(again)
+
+    def start_worker(self, reserved: Task | None = None) -> None:
+        ours, theirs = socket.socketpair()
+        command = [sys.executable, "-m", "acejax.verification.worker", str(theirs.fileno()), str(os.getpid()), json.dumps(self.settings)]
+        process = subprocess.Popen(
+            command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, env=os.environ | {"TMPDIR": self.settings["folder"]}
+        )
+        theirs.close()
+        slot = Slot(process, Connection(ours.detach()), reserved, must_answer=time.monotonic() + LOAD_BOUND_S)
+        self.slots.append(slot)
+        self.selector.register(slot.conn, selectors.EVENT_READ, slot)
+
+    def end(self, slot: Slot) -> None:
+        self.slots.remove(slot)
+        self.selector.unregister(slot.conn)
+        slot.process.kill()
+        slot.process.wait()
+        slot.conn.close()
+        self.end_orphans()
+
+    def end_orphans(self) -> None:
+        """Kills and reaps what dead workers left: as subreaper we inherit it."""
+        confine.kill_descendants(spare={slot.process.pid for slot in self.slots})
+
+    def end_all(self) -> None:
+        for slot in self.slots:
+            slot.process.kill()
+        for slot in list(self.slots):
+            self.end(slot)
+        shutil.rmtree(self.settings["folder"], ignore_errors=True)
+
+    def tell(self, message: dict[str, Any]) -> None:
+        self.parent.send_bytes(json.dumps(message).encode())
+
+
+def _end(*_: object) -> None:
+    raise EOFError
+
+
+def main() -> None:
+    confine.libc.prctl(confine.PR_SET_DUMPABLE, 0, 0, 0, 0)
+    confine.libc.prctl(confine.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end)
+    handle, parent_pid, settings = int(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3])
+    Supervisor(Connection(handle), settings).run(parent_pid)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""One worker of the verification pool: takes a task, judges it, answers; one at a time, in one thread.
+
+Run as a module by the supervisor, with the descriptor of its socket and the pool's settings as JSON. It imports neither JAX
+nor numpy, and the mathematics parser and the sandbox only with the first task that needs them.
+
+A task arrives as HEADER and a JSON payload. The worker answers {"begin"} once what it needs is loaded, so that the deadline
+covers the check alone, then one of {"verdict", "reason", "seconds"}, {"infra": detail} when the verifier failed, and
+{"fatal": text} when no program may run here. {"notice": text} is for the person who reads the log.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import struct
+import sys
+import time
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Any
+
+from acejax.problems.problem import Problem
+from acejax.verification import confine
+
+if TYPE_CHECKING:
+    from acejax.verification.sandbox import Sandbox
+
+HEADER = struct.Struct("!QBd")  # task number, kind (MATH or CODE), deadline in seconds
+MATH, CODE = 0, 1
+MEMORY_BYTES = 4 << 30
+
+
+class UnsafeSandbox(Exception):
+    """The sandbox lets something out; no program may run in it."""
+
+
+class Worker:
+    def __init__(self, conn: Connection, settings: dict[str, Any]) -> None:
+        self.conn, self.settings = conn, settings
+        self.sandbox: Sandbox | None = None
+        self.math_ready = False
+
+    def send(self, message: dict[str, Any]) -> None:
+        self.conn.send_bytes(json.dumps(message).encode())
+
+    def serve(self) -> None:
+        self.send({"ready": True})
+        while True:
+            try:
+                frame = self.conn.recv_bytes()
+            except EOFError:
+                return
+            number, kind, _ = HEADER.unpack_from(frame)
+            try:
+                task = json.loads(frame[HEADER.size :])
+                self.send(self.judge_math(task) if kind == MATH else self.judge_code(task))
+            except UnsafeSandbox as error:
+                self.send({"fatal": str(error)})
+            except Exception as error:  # whatever went wrong is ours: a fresh worker tries again
+                self.send({"infra": f"{type(error).__name__}: {error}"[:500]})
+
+    def judge_math(self, task: dict[str, Any]) -> dict[str, Any]:
+        from acejax.verification.math import judge_math
+
+        if not self.math_ready:
+            judge_math("</think>\\boxed{x+x}", ["2x"])  # loads what a symbolic check needs
+            self.math_ready = True
+        self.send({"begin": True})
+        began = time.monotonic()
+        verdict, reason = judge_math(task["response"], task["problem"]["answer"], self.settings["require_think_end"])
+        return {"verdict": verdict, "reason": reason, "seconds": time.monotonic() - began}
+
+    def judge_code(self, task: dict[str, Any]) -> dict[str, Any]:
+        from acejax.verification.code import judge_code
+
+        sandbox = self.open_sandbox()
+        self.send({"begin": True})
+        began = time.monotonic()
+        problem = Problem(domain="code", prompt="", **task["problem"])
+        verdict, reason = judge_code(task["response"], problem, sandbox, self.settings["require_think_end"])
+        return {"verdict": verdict, "reason": reason, "seconds": time.monotonic() - began}
+
+    def open_sandbox(self) -> Sandbox:
+        """The worker's sandbox, started and tested with its first program. What the test finds stops the pool, unless unsafe."""
+        if self.sandbox is None:
+            from acejax.verification.sandbox import Sandbox
+
+            sandbox = Sandbox(self.settings["backend"], self.settings["time_limit_s"], self.settings["memory_limit_mb"])
+            leaks = sandbox.self_test()
+            if sandbox.notice:
+                self.send({"notice": sandbox.notice})
+            if leaks and not self.settings["unsafe"]:
+                found = ", ".join(leaks)
+                raise UnsafeSandbox(
+                    f"the {sandbox.backend} sandbox does not hold here ({found}): apt-get install bubblewrap, or unsafe: true"
+                )
+            self.sandbox = sandbox
+        return self.sandbox
+
+
+def main() -> None:
+    # The supervisor's end takes us along; no debugger, and no program under our user id, may read our memory.
+    confine.libc.prctl(confine.PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    confine.libc.prctl(confine.PR_SET_DUMPABLE, 0, 0, 0, 0)
+    handle, parent, settings = int(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3])
+    if os.getppid() != parent:
+        return
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES if hard == resource.RLIM_INFINITY else min(hard, MEMORY_BYTES), hard))
+    Worker(Connection(handle), settings).serve()
+
+
+if __name__ == "__main__":
+    main()
