@@ -1,0 +1,224 @@
+"""Turns a GGUF file (the format of llama.cpp) into a Hugging Face folder: float weights, configuration, tokenizer, chat template."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from gguf import GGUFReader, dequantize
+from safetensors.numpy import save_file
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+
+from acejax.errors import UserError
+
+_CLASSES = {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM"}
+_DTYPES = {"float32": np.dtype(np.float32), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
+_TOP = {"token_embd.weight": "model.embed_tokens.weight", "output_norm.weight": "model.norm.weight", "output.weight": "lm_head.weight"}
+_IN_BLOCK = {
+    "attn_norm": "input_layernorm",
+    "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_output": "self_attn.o_proj",
+    "ffn_norm": "post_attention_layernorm",
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
+}
+# How Qwen2's tokenizer.json cuts text into words before byte-level BPE, and the names that llama.cpp gives to this pre-tokenizer.
+_QWEN2_WORDS = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+_QWEN2_PRE = ("qwen2", "deepseek-r1-qwen")
+_ID_KEYS = {
+    "bos": "tokenizer.ggml.bos_token_id",
+    "eos": "tokenizer.ggml.eos_token_id",
+    "pad": "tokenizer.ggml.padding_token_id",
+    "unk": "tokenizer.ggml.unknown_token_id",
+}
+# llama.cpp's token types.
+_CONTROL, _USER_DEFINED, _UNUSED = 3, 4, 5
+
+
+def read_gguf(path: Path) -> tuple[dict[str, Any], Iterator[tuple[str, np.ndarray]], dict[str, Any]]:
+    """Opens a GGUF file of architecture llama or qwen2.
+
+    Returns the content of config.json; the weights as (Hugging Face name, float32 array of Hugging Face's shape), dequantized one by
+    one as they are asked for; and the content of the other JSON files of the folder by file name (tokenizer.json,
+    tokenizer_config.json, generation_config.json). Raises UserError for a file that is not GGUF, or holds what we cannot represent.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such file; give the path of a .gguf file")
+    try:
+        reader = GGUFReader(path)
+        meta = {name: field.contents() for name, field in reader.fields.items() if field.types}
+    except (ValueError, IndexError, KeyError) as error:
+        raise UserError(f"{path}: this is not a whole GGUF file ({error}); download it again") from None
+    architecture = meta.get("general.architecture")
+    if architecture not in _CLASSES:
+        raise UserError(f"{path}: architecture {architecture!r} is not supported; give a model of {' or '.join(_CLASSES)}")
+    names = {tensor.name: _hf_name(tensor.name, path) for tensor in reader.tensors}
+    config = _config(meta, {tensor.name: tensor.data.shape for tensor in reader.tensors}, path)
+
+    def tensors() -> Iterator[tuple[str, np.ndarray]]:
+        for tensor in reader.tensors:
+            try:
+                value = np.asarray(dequantize(tensor.data, tensor.tensor_type), dtype=np.float32)
+            except NotImplementedError:
+                raise UserError(
+                    f"{path}: {tensor.name} is quantized as {tensor.tensor_type.name}, which cannot be read; use another file"
+                ) from None
+            if architecture == "llama" and ".attn_q." in tensor.name:
+                value = _unpermute(value, config["num_attention_heads"])
+            if architecture == "llama" and ".attn_k." in tensor.name:
+                value = _unpermute(value, config["num_key_value_heads"])
+            yield names[tensor.name], value
+
+    return config, tensors(), _tokenizer_files(meta, config, path)
+
+
+def convert_gguf(path: Path, out: Path, dtype: str = "float32") -> None:
+    """Writes the GGUF file `path` as the Hugging Face folder `out`, weights in `dtype` ("float32" or "bfloat16").
+
+    The folder appears whole or not at all. The whole model passes through host memory. Raises UserError when `out` already holds files,
+    and whatever read_gguf raises.
+    """
+    if dtype not in _DTYPES:
+        raise UserError(f"dtype: {dtype!r} is not one of {', '.join(_DTYPES)}")
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise UserError(f"{out}: it exists already; delete it or name another folder")
+    config, tensors, files = read_gguf(path)
+    config["dtype"] = dtype
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part = out.parent / f".{out.name}.{os.getpid()}.part"
+    try:
+        part.mkdir()
+        for name, content in {"config.json": config, **files}.items():
+            (part / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        weights = {name: np.ascontiguousarray(value, dtype=_DTYPES[dtype]) for name, value in tensors}
+        save_file(weights, part / "model.safetensors", metadata={"format": "pt"})
+        (part / "model.safetensors").chmod(0o644)  # safetensors makes it readable by its owner alone
+        part.rename(out)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _unpermute(value: np.ndarray, heads: int) -> np.ndarray:
+    """Rows of a query or key projection [heads * head_dim, ...] (or its bias), from llama.cpp's order to Hugging Face's.
+
+    llama.cpp rotates neighbouring pairs of a head's rows, Hugging Face rotates row i with row i + head_dim / 2.
+    """
+    rows, *rest = value.shape
+    return value.reshape(heads, rows // heads // 2, 2, *rest).swapaxes(1, 2).reshape(value.shape)
+
+
+def _hf_name(name: str, path: Path) -> str:
+    if name in _TOP:
+        return _TOP[name]
+    parts = name.split(".")
+    if len(parts) == 4 and parts[0] == "blk" and parts[2] in _IN_BLOCK:
+        return f"model.layers.{parts[1]}.{_IN_BLOCK[parts[2]]}.{parts[3]}"
+    raise UserError(f"{path}: tensor {name!r} has no place in a llama or qwen2 model; give a plain dense model without rope factors")
+
+
+def _need(meta: dict[str, Any], key: str, path: Path) -> Any:
+    if key not in meta:
+        raise UserError(f"{path}: its metadata lack {key!r}; use a file written by llama.cpp's converter")
+    return meta[key]
+
+
+def _short(value: float) -> float:
+    """The shortest decimal that is the same float32: 9.999999747378752e-06 is 1e-05."""
+    return float(str(np.float32(value)))
+
+
+def _config(meta: dict[str, Any], shapes: dict[str, tuple[int, ...]], path: Path) -> dict[str, Any]:
+    architecture = meta["general.architecture"]
+
+    def need(key: str) -> Any:
+        return _need(meta, f"{architecture}.{key}", path)
+
+    scaling = meta.get(f"{architecture}.rope.scaling.type", "none")
+    if scaling != "none":
+        raise UserError(f"{path}: rope scaling {scaling!r} is not supported; give a model without it")
+    if "token_embd.weight" not in shapes:
+        raise UserError(f"{path}: it holds no token embedding; give a whole model, not an adapter or a vocabulary")
+    heads = need("attention.head_count")
+    config = {
+        "architectures": [_CLASSES[architecture]],
+        "model_type": architecture,
+        "vocab_size": int(shapes["token_embd.weight"][0]),
+        "hidden_size": need("embedding_length"),
+        "intermediate_size": need("feed_forward_length"),
+        "num_hidden_layers": need("block_count"),
+        "num_attention_heads": heads,
+        "num_key_value_heads": meta.get(f"{architecture}.attention.head_count_kv", heads),
+        "head_dim": meta.get(f"{architecture}.attention.key_length", need("embedding_length") // heads),
+        "hidden_act": "silu",
+        "max_position_embeddings": need("context_length"),
+        "rms_norm_eps": _short(need("attention.layer_norm_rms_epsilon")),
+        "rope_theta": _short(meta.get(f"{architecture}.rope.freq_base", 10000.0)),
+        "tie_word_embeddings": "output.weight" not in shapes,
+    }
+    if architecture == "llama":
+        config["attention_bias"] = "blk.0.attn_q.bias" in shapes
+    for role in ("bos", "eos", "pad"):
+        config[f"{role}_token_id"] = meta.get(_ID_KEYS[role])
+    return config
+
+
+def _tokenizer_files(meta: dict[str, Any], config: dict[str, Any], path: Path) -> dict[str, Any]:
+    tokens: list[str] = _need(meta, "tokenizer.ggml.tokens", path)
+    settings: dict[str, Any] = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": config["max_position_embeddings"],
+        "clean_up_tokenization_spaces": False,
+        "add_bos_token": bool(meta.get("tokenizer.ggml.add_bos_token", False)),
+    }
+    for role, key in _ID_KEYS.items():
+        if meta.get(key) is not None:
+            settings[f"{role}_token"] = tokens[meta[key]]
+    if "tokenizer.chat_template" in meta:
+        settings["chat_template"] = meta["tokenizer.chat_template"]
+    stops = [meta[key] for key in ("tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id") if meta.get(key) is not None]
+    eos = config["eos_token_id"] if len(set(stops)) < 2 else sorted(set(stops))
+    generation = {"bos_token_id": config["bos_token_id"], "eos_token_id": eos, "pad_token_id": config["pad_token_id"]}
+    tokenizer = json.loads(_tokenizer(meta, tokens, path).to_str())
+    return {"tokenizer.json": tokenizer, "tokenizer_config.json": settings, "generation_config.json": generation}
+
+
+def _tokenizer(meta: dict[str, Any], tokens: list[str], path: Path) -> Tokenizer:
+    model, pre = meta.get("tokenizer.ggml.model"), meta.get("tokenizer.ggml.pre", "gpt-2")
+    if model != "gpt2":
+        raise UserError(f"{path}: tokenizer {model!r} is not supported; give a model with a byte-level BPE tokenizer ('gpt2')")
+    types = meta.get("tokenizer.ggml.token_type", [1] * len(tokens))
+    vocabulary = {token: index for index, token in enumerate(tokens) if types[index] != _UNUSED}
+    pairs = [merge.split(" ", 1) for merge in _need(meta, "tokenizer.ggml.merges", path)]
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[(left, right) for left, right in pairs]))
+    words = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    if pre in _QWEN2_PRE:
+        tokenizer.normalizer = normalizers.NFC()
+        split = pre_tokenizers.Split(Regex(_QWEN2_WORDS), "isolated")
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    elif pre == "smollm":
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), words])
+    elif pre == "gpt-2":
+        tokenizer.pre_tokenizer = words
+    else:
+        raise UserError(
+            f"{path}: pre-tokenizer {pre!r} is not supported; give a model whose is one of smollm, gpt-2, {', '.join(_QWEN2_PRE)}"
+        )
+    tokenizer.decoder = decoders.ByteLevel()
+    added = [(token, kind == _CONTROL) for token, kind in zip(tokens, types, strict=True) if kind in (_CONTROL, _USER_DEFINED)]
+    tokenizer.add_tokens([AddedToken(token, special=special, normalized=False) for token, special in added])
+    if meta.get("tokenizer.ggml.add_bos_token"):
+        bos = _need(meta, _ID_KEYS["bos"], path)
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=f"{tokens[bos]} $A", pair=f"{tokens[bos]} $A $B", special_tokens=[(tokens[bos], bos)]
+        )
+    return tokenizer

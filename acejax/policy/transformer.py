@@ -1,0 +1,260 @@
+"""The policy as pure functions over a pytree: Qwen2, and Llama as the same without query, key and value biases.
+
+Dimension letters are listed in attention.py. Each weight is declared once, in `declare`: shapes, shardings and initial values all
+come from there. Layers are stacked along L and scanned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jax.sharding import Mesh, NamedSharding
+
+from acejax.errors import UserError
+from acejax.mesh import SAMPLING, Rules
+from acejax.policy.attention import attend, rotary, rotate, segment_mask
+from acejax.policy.config import PolicyConfig
+
+
+@dataclass(frozen=True)
+class Weight:
+    """One declared weight: its shape, a logical name for each axis, and the standard deviation it starts with (None: ones)."""
+
+    shape: tuple[int, ...]
+    axes: tuple[str | None, ...]
+    init: float | None
+
+
+@struct.dataclass
+class Layer:
+    """Weights of all layers, stacked along the first axis. Biases are None where the architecture has none."""
+
+    attention_norm: Any  # [L,D]
+    q: Any  # [L,D,K,R,C]
+    k: Any  # [L,D,K,C]
+    v: Any  # [L,D,K,C]
+    q_bias: Any  # [L,K,R,C]
+    k_bias: Any  # [L,K,C]
+    v_bias: Any  # [L,K,C]
+    o: Any  # [L,K,R,C,D]
+    mlp_norm: Any  # [L,D]
+    gate: Any  # [L,D,F]
+    up: Any  # [L,D,F]
+    down: Any  # [L,F,D]
+
+
+@struct.dataclass
+class Params:
+    """All weights of a policy. `head` is None where the output shares the embedding."""
+
+    embedding: Any  # [V,D]
+    layers: Layer
+    norm: Any  # [D]
+    head: Any  # [V,D]
+
+
+def declare(config: PolicyConfig) -> Params:
+    """The one declaration of every weight: Params with a Weight at each leaf."""
+    L, D, F, V = config.layers, config.width, config.mlp, config.vocab
+    K, R, C = config.kv_heads, config.queries_per_kv, config.head_dim
+    std = D**-0.5
+    out = 0.2 * std * (2 * L) ** -0.5  # branches start small beside the embedding that they are added to, so copying is learned early
+    bias = config.qkv_bias
+    layers = Layer(
+        attention_norm=Weight((L, D), ("layers", None), None),
+        q=Weight((L, D, K, R, C), ("layers", "width", "heads", None, None), std),
+        k=Weight((L, D, K, C), ("layers", "width", "heads", None), std),
+        v=Weight((L, D, K, C), ("layers", "width", "heads", None), std),
+        q_bias=Weight((L, K, R, C), ("layers", "heads", None, None), 0.0) if bias else None,
+        k_bias=Weight((L, K, C), ("layers", "heads", None), 0.0) if bias else None,
+        v_bias=Weight((L, K, C), ("layers", "heads", None), 0.0) if bias else None,
+        o=Weight((L, K, R, C, D), ("layers", "heads", None, None, "width"), out),
+        mlp_norm=Weight((L, D), ("layers", None), None),
+        gate=Weight((L, D, F), ("layers", "width", "mlp"), std),
+        up=Weight((L, D, F), ("layers", "width", "mlp"), std),
+        down=Weight((L, F, D), ("layers", "mlp", "width"), out * (D / F) ** 0.5),
+    )
+    return Params(
+        embedding=Weight((V, D), ("vocab", "width"), std),
+        layers=layers,
+        norm=Weight((D,), (None,), None),
+        head=None if config.tied else Weight((V, D), ("vocab", "width"), std),
+    )
+
+
+def shardings(config: PolicyConfig, mesh: Mesh, rules: Rules) -> Params:
+    """Params with the NamedSharding of each weight at its leaf. Raises UserError where a weight does not divide over the mesh."""
+
+    def one(weight: Weight) -> NamedSharding:
+        spec = rules.spec(*weight.axes)
+        for size, logical, axis in zip(weight.shape, weight.axes, spec, strict=True):
+            if axis is not None and size % mesh.shape[axis]:
+                raise UserError(f"mesh.{axis}={mesh.shape[axis]} does not divide the policy's {logical} ({size}); choose a divisor of it")
+        return NamedSharding(mesh, spec)
+
+    return jax.tree.map(one, declare(config))
+
+
+def convert(params: Params, config: PolicyConfig, mesh: Mesh, dtype: str) -> Params:
+    """Training weights as sampling uses them: in `dtype`, gathered along the model width, split over heads on `mesh`."""
+    placed = shardings(config, mesh, SAMPLING)
+    with jax.set_mesh(mesh):
+        return jax.jit(lambda p: jax.tree.map(lambda w, s: jax.reshard(w.astype(dtype), s.spec), p, placed))(params)
+
+
+def initialise(config: PolicyConfig, seed: int, mesh: Mesh, rules: Rules) -> Params:
+    """Random fp32 weights, drawn on the devices that hold them; the values do not depend on the mesh."""
+
+    def draw() -> Params:
+        leaves, tree = jax.tree.flatten(declare(config))
+        keys = jax.random.split(jax.random.key(seed), len(leaves))
+        return jax.tree.unflatten(
+            tree,
+            [
+                jnp.ones(w.shape) if w.init is None else w.init * jax.random.normal(key, w.shape)
+                for w, key in zip(leaves, keys, strict=True)
+            ],
+        )
+
+    with jax.set_mesh(mesh):
+        return jax.jit(draw, out_shardings=shardings(config, mesh, rules))()
+
+
+# Up to this many layers the scan is unrolled: for a small policy the loop's bookkeeping costs more than its compilation saves.
+UNROLLED_LAYERS = 4
+
+
+def unroll(config: PolicyConfig) -> int:
+    return config.layers if config.layers <= UNROLLED_LAYERS else 1
+
+
+def rms_norm(x: jax.Array, scale: jax.Array, eps: float) -> jax.Array:
+    """RMSNorm over the last axis, in fp32."""
+    wide = x.astype(jnp.float32)
+    return (wide * jax.lax.rsqrt(jnp.mean(wide * wide, -1, keepdims=True) + eps) * scale.astype(jnp.float32)).astype(x.dtype)
+
+
+def embed(params: Params, ids: jax.Array, config: PolicyConfig, rules: Rules, dtype: Any) -> jax.Array:
+    """ids [B,T] -> [B,T,D]. The table is laid out by width for the look-up: a row then needs no search across devices."""
+    with jax.named_scope("embed"):
+        table = jax.reshard(params.embedding.astype(dtype), rules.spec(None, "mlp"))
+        rows = table.at[ids].get(out_sharding=rules.spec("batch", None, "mlp"))
+        return jax.reshard(rows, rules.spec("batch", None, None))
+
+
+def block(
+    layer: Layer,
+    x: jax.Array,
+    angles: tuple[jax.Array, jax.Array],
+    config: PolicyConfig,
+    rules: Rules,
+    attention: Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, Any]],
+) -> tuple[jax.Array, Any]:
+    """One layer. x [B,T,D]; `attention` takes rotated q [B,T,K,R,C], k and v [B,T,K,C] and returns its output and what to keep."""
+    declared = declare(config).layers
+    stay = rules.spec("batch", None, None)
+
+    def use(name: str) -> jax.Array:
+        return jax.reshard(getattr(layer, name).astype(x.dtype), rules.gathered(*getattr(declared, name).axes[1:]))
+
+    with jax.named_scope("attention"):
+        h = rms_norm(x, layer.attention_norm, config.norm_eps)
+        q = jnp.einsum("BTD,DKRC->BTKRC", h, use("q"))
+        k = jnp.einsum("BTD,DKC->BTKC", h, use("k"))
+        v = jnp.einsum("BTD,DKC->BTKC", h, use("v"))
+        if config.qkv_bias:
+            q, k, v = q + use("q_bias"), k + use("k_bias"), v + use("v_bias")
+        mixed, kept = attention(rotate(q, *angles), rotate(k, *angles), v)
+        x = x + jnp.einsum("BTKRC,KRCD->BTD", mixed, use("o"), out_sharding=stay)
+    with jax.named_scope("mlp"):
+        h = rms_norm(x, layer.mlp_norm, config.norm_eps)
+        gate = jnp.einsum("BTD,DF->BTF", h, use("gate"))
+        up = jnp.einsum("BTD,DF->BTF", h, use("up"))
+        return x + jnp.einsum("BTF,FD->BTD", jax.nn.silu(gate) * up, use("down"), out_sharding=stay), kept
+
+
+def hidden(
+    params: Params,
+    ids: jax.Array,
+    positions: jax.Array,
+    segments: jax.Array,
+    config: PolicyConfig,
+    rules: Rules,
+    dtype: Any,
+    remat: bool = True,
+    keep_cache: bool = False,
+) -> tuple[jax.Array, Any]:
+    """The forward pass over whole rows: ids, positions, segments [B,T] -> normed hidden states [B,T,D].
+
+    With `keep_cache`, the second result is (keys, values), each [L,B,T,K,C]; else None.
+    """
+    mask = segment_mask(segments)
+    angles = rotary(positions, config.head_dim, config.rope_theta)
+
+    def attention(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, Any]:
+        return attend(q, k, v, mask), (k, v) if keep_cache else None
+
+    def step(x: jax.Array, layer: Layer) -> tuple[jax.Array, Any]:
+        return block(layer, x, angles, config, rules, attention)
+
+    x = embed(params, ids, config, rules, dtype)
+    body = jax.checkpoint(step) if remat else step  # remat keeps only each layer's input
+    x, cache = jax.lax.scan(body, x, params.layers, unroll=unroll(config))
+    return rms_norm(x, params.norm, config.norm_eps), cache
+
+
+def logits(params: Params, x: jax.Array, config: PolicyConfig, rules: Rules) -> jax.Array:
+    """Hidden states [...,D] -> fp32 logits [...,V]; rows of the embedding that no token names are masked."""
+    with jax.named_scope("head"):
+        table = params.embedding if params.head is None else params.head
+        table = jax.reshard(table.astype(x.dtype), rules.gathered("vocab", "width"))
+        out = jnp.einsum("...D,VD->...V", x, table, preferred_element_type=jnp.float32)
+        if config.tokens == config.vocab:
+            return out
+        return jnp.where(jnp.arange(config.vocab) < config.tokens, out, -1e30)
+
+
+def score(
+    params: Params,
+    x: jax.Array,
+    targets: jax.Array,
+    temperature: jax.Array,
+    config: PolicyConfig,
+    rules: Rules,
+    chunk: int = 512,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Hidden states x [B,T,D] and the token that follows each, targets [B,T] -> three fp32 arrays [B,T].
+
+    They are the log-probability (nats) of the target under softmax(logits / temperature), and the entropy (nats) of the
+    distribution at temperature 1 and at `temperature`. Logits exist for `chunk` positions at a time and are computed again in
+    the backward pass.
+    """
+    B, T, D = x.shape
+    chunk = min(chunk, T)
+    pad = -T % chunk
+    x = jnp.pad(x, ((0, 0), (0, pad), (0, 0)))
+    targets = jnp.pad(targets, ((0, 0), (0, pad)))
+
+    def entropy(z: jax.Array) -> jax.Array:
+        log_p = jax.nn.log_softmax(z, axis=-1)
+        return -jnp.sum(jnp.exp(log_p) * log_p, axis=-1)
+
+    @jax.checkpoint
+    def one(part: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
+        h, ids = part
+        z = logits(params, h, config, rules)
+        tempered = z / temperature
+        chosen = jnp.sum(jnp.where(jnp.arange(config.vocab) == ids[..., None], tempered, 0.0), axis=-1)
+        log_p = chosen - jax.nn.logsumexp(tempered, axis=-1)
+        z, tempered = jax.lax.stop_gradient((z, tempered))
+        return log_p, entropy(z), entropy(tempered)
+
+    parts = (x.reshape(B, -1, chunk, D).swapaxes(0, 1), targets.reshape(B, -1, chunk).swapaxes(0, 1))
+    out = jax.lax.map(one, parts) if pad or chunk < T else jax.tree.map(lambda a: a[None], one(jax.tree.map(lambda a: a[0], parts)))
+    log_p, at_one, at_temperature = (a.swapaxes(0, 1).reshape(B, -1)[:, :T] for a in out)
+    return log_p, at_one, at_temperature
