@@ -1,0 +1,77 @@
+"""Completions laid out as the rows of an update, several to a row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from acejax.grpo.update import Rows
+
+
+@dataclass(frozen=True)
+class Item:
+    """One sequence to learn from: a prompt, the tokens after it (all trained on, the stop token too), and their advantage.
+
+    `logprobs` are the sampler's, one per response token; empty for supervised targets. `step` is that of the weights that sampled it.
+    """
+
+    prompt: Sequence[int]
+    response: Sequence[int]
+    advantage: float
+    logprobs: Sequence[float] = ()
+    step: int = 0
+
+
+def pack(items: Sequence[Item], rows: int, length: int, pad_id: int, step: int) -> list[Rows]:
+    """Micro-batches of `rows` rows of `length` tokens. Each sequence goes, whole, into the first row with room, longest first.
+
+    A sequence sees only its own segment, so how they share rows changes nothing but the padding. The last micro-batch is filled up
+    with empty rows. Raises ValueError for a sequence that is longer than a row, or that other weights than those of `step`
+    sampled: an update is strictly on-policy.
+    """
+    room: list[int] = []
+    placed: list[list[Item]] = []
+    for item in sorted(items, key=_size, reverse=True):
+        if item.step != step:
+            raise ValueError(f"a completion sampled at step {item.step} in the update of step {step}: updates are on-policy")
+        if _size(item) > length:
+            raise ValueError(f"a sequence of {_size(item)} tokens in rows of {length}")
+        row = next((i for i, free in enumerate(room) if free >= _size(item)), None)
+        if row is None:
+            row = len(room)
+            room.append(length)
+            placed.append([])
+        room[row] -= _size(item)
+        placed[row].append(item)
+    return [_micro_batch(placed[start : start + rows], rows, length, pad_id) for start in range(0, len(placed), rows)]
+
+
+def _size(item: Item) -> int:
+    return len(item.prompt) + len(item.response)
+
+
+def _micro_batch(placed: Sequence[Sequence[Item]], rows: int, length: int, pad_id: int) -> Rows:
+    shape = (rows, length)
+    out = Rows(
+        ids=np.full(shape, pad_id, np.int32),
+        positions=np.zeros(shape, np.int32),
+        segments=np.zeros(shape, np.int32),
+        loss_mask=np.zeros(shape, bool),
+        advantages=np.zeros(shape, np.float32),
+        logprobs=np.zeros(shape, np.float32),
+    )
+    for row, items in enumerate(placed):
+        start = 0
+        for number, item in enumerate(items, 1):
+            begin, end = start + len(item.prompt), start + _size(item)
+            out.ids[row, start:end] = [*item.prompt, *item.response]
+            out.positions[row, start:end] = np.arange(end - start)
+            out.segments[row, start:end] = number
+            out.loss_mask[row, begin:end] = True
+            out.advantages[row, begin:end] = item.advantage
+            if len(item.logprobs):
+                out.logprobs[row, begin:end] = item.logprobs
+            start = end
+    return out

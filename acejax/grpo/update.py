@@ -1,0 +1,159 @@
+"""The jitted update: micro-batches add into a donated accumulator, then one AdamW step is taken.
+
+Sums of numerators are divided by the sum of tokens of the whole batch, so the size of a micro-batch changes nothing. Supervised
+training is the same program with every advantage 1.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import struct
+from jax.sharding import Mesh
+
+from acejax.grpo.objective import surrogate
+from acejax.mesh import TRAINING, place
+from acejax.policy.config import PolicyConfig
+from acejax.policy.transformer import Params, hidden, score
+
+
+@struct.dataclass
+class Rows:
+    """The inputs of an update, each [B,T]. `loss_mask` marks the tokens trained on: the token at t is predicted from those before it.
+
+    `segments` number the sequences in a row (0: padding), `positions` count from each one's start. `logprobs` are the sampler's and
+    serve only to measure the gap between sampler and trainer.
+    """
+
+    ids: Any
+    positions: Any
+    segments: Any
+    loss_mask: Any
+    advantages: Any
+    logprobs: Any
+
+
+@struct.dataclass
+class Sums:
+    """What micro-batches add up: gradient numerators, and numerators of the metrics over `tokens`."""
+
+    gradient: Any
+    loss: Any
+    nll: Any
+    entropy: Any
+    entropy_tempered: Any
+    gap: Any
+    gap_max: Any
+    tokens: Any
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """AdamW's constants; the learning rate is an input of each step."""
+
+    beta1: float
+    beta2: float
+    eps: float
+    weight_decay: float
+    clip_norm: float
+
+    def transform(self) -> optax.GradientTransformation:
+        return optax.chain(
+            optax.clip_by_global_norm(self.clip_norm),
+            optax.scale_by_adam(self.beta1, self.beta2, self.eps),
+            optax.add_decayed_weights(self.weight_decay),
+        )
+
+
+def initial_state(params: Params, optimizer: Optimizer, mesh: Mesh) -> Any:
+    """AdamW's moments, sharded as the weights are."""
+    with jax.set_mesh(mesh):
+        return optimizer.transform().init(params)
+
+
+def row_sums(params: Params, rows: Rows, temperature: jax.Array, config: PolicyConfig, dtype: str, remat: bool) -> tuple[jax.Array, Any]:
+    """The surrogate summed over the tokens of one micro-batch, and the metric numerators."""
+    x, _ = hidden(params, rows.ids, rows.positions, rows.segments, config, TRAINING, jnp.dtype(dtype), remat)
+    # Position t predicts t + 1: drop the last hidden state and the first target.
+    mask = rows.loss_mask[:, 1:]
+    logprobs, entropy, tempered = score(params, x[:, :-1], rows.ids[:, 1:], temperature, config, TRAINING)
+    loss = surrogate(logprobs, rows.advantages[:, 1:], mask)
+    still = jax.lax.stop_gradient(logprobs)
+    gap = jnp.where(mask, jnp.abs(still - rows.logprobs[:, 1:]), 0.0)
+    sums = [jnp.sum(jnp.where(mask, a, 0.0)) for a in (-still, entropy, tempered)]
+    return loss, (loss, *sums, jnp.sum(gap), jnp.max(gap), jnp.sum(mask))
+
+
+@functools.partial(jax.jit, static_argnames=("config", "dtype", "remat"), donate_argnames=("sums",))
+def accumulate(params: Params, sums: Sums, rows: Rows, temperature: jax.Array, config: PolicyConfig, dtype: str, remat: bool) -> Sums:
+    """Adds one micro-batch to the sums."""
+    gradient, (loss, nll, entropy, tempered, gap, gap_max, tokens) = jax.grad(row_sums, has_aux=True)(
+        params, rows, temperature, config, dtype, remat
+    )
+    return Sums(
+        gradient=jax.tree.map(jnp.add, sums.gradient, gradient),
+        loss=sums.loss + loss,
+        nll=sums.nll + nll,
+        entropy=sums.entropy + entropy,
+        entropy_tempered=sums.entropy_tempered + tempered,
+        gap=sums.gap + gap,
+        gap_max=jnp.maximum(sums.gap_max, gap_max),
+        tokens=sums.tokens + tokens,
+    )
+
+
+@functools.partial(jax.jit, static_argnames=("optimizer",), donate_argnames=("params", "state"))
+def take_step(params: Params, state: Any, sums: Sums, learning_rate: jax.Array, optimizer: Optimizer) -> tuple[Params, Any, dict[str, Any]]:
+    """Divides by the tokens, clips, and moves the weights. Returns weights, optimizer state and the metrics as device scalars."""
+    tokens = jnp.maximum(sums.tokens, 1)
+    gradient = jax.tree.map(lambda g: g / tokens, sums.gradient)
+    move, state = optimizer.transform().update(gradient, state, params)
+    params = jax.tree.map(lambda w, m: w - learning_rate * m, params, move)
+    metrics = {
+        "loss": sums.loss / tokens,
+        "nll": sums.nll / tokens,
+        "entropy": sums.entropy / tokens,
+        "entropy_tempered": sums.entropy_tempered / tokens,
+        "logprob_gap_mean": sums.gap / tokens,
+        "logprob_gap_max": sums.gap_max,
+        "grad_norm": optax.global_norm(gradient),
+        "tokens": sums.tokens,
+    }
+    return params, state, metrics
+
+
+@jax.jit
+def _zeros(params: Params) -> Sums:
+    # The scalars are separate arrays because a donated buffer may be given once only.
+    names = ("loss", "nll", "entropy", "entropy_tempered", "gap", "gap_max")
+    return Sums(gradient=jax.tree.map(jnp.zeros_like, params), tokens=jnp.zeros((), jnp.int32), **{name: jnp.zeros(()) for name in names})
+
+
+def update(
+    params: Params,
+    state: Any,
+    batches: Sequence[Rows],
+    *,
+    learning_rate: float,
+    temperature: float,
+    config: PolicyConfig,
+    optimizer: Optimizer,
+    mesh: Mesh,
+    dtype: str,
+    remat: bool,
+) -> tuple[Params, Any, dict[str, float]]:
+    """One update from host micro-batches. `params` and `state` are donated: use what comes back."""
+    with jax.set_mesh(mesh):
+        sums = _zeros(params)
+        for rows in batches:
+            placed = jax.tree.map(lambda a: place(np.ascontiguousarray(a), mesh, TRAINING.spec("batch", None)), rows)
+            sums = accumulate(params, sums, placed, jnp.float32(temperature), config, dtype, remat)
+        params, state, metrics = take_step(params, state, sums, jnp.float32(learning_rate), optimizer)
+        return params, state, {name: float(value) for name, value in jax.device_get(metrics).items()}

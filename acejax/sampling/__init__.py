@@ -1,0 +1,1 @@
+"""The sampling loop: prompts prefilled once, completions decoded a chunk of tokens per device call."""

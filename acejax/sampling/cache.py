@@ -1,0 +1,34 @@
+"""The static cache of keys and values that a batch of slots decodes into."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from acejax.mesh import Rules
+
+
+@struct.dataclass
+class Cache:
+    """keys and values [L,B,S,K,C]. Columns [0, P) hold the prompt of each slot, padded on the right; column P + t response token t."""
+
+    keys: jax.Array
+    values: jax.Array
+
+
+def from_prompts(keys: jax.Array, values: jax.Array, group: int, response: int, rules: Rules) -> Cache:
+    """Prompt keys and values [L,N,P,K,C] -> the cache of N x group slots, with room for `response` tokens each."""
+
+    def spread(x: jax.Array) -> jax.Array:
+        x = jnp.pad(x, ((0, 0), (0, 0), (0, response), (0, 0), (0, 0)))
+        return repeat_rows(x, group, 1, rules.spec(None, "batch", None, "heads", None))
+
+    return Cache(spread(keys), spread(values))
+
+
+def repeat_rows(x: jax.Array, group: int, axis: int, spec: jax.sharding.PartitionSpec) -> jax.Array:
+    """Each row of `axis`, `group` times in place: a prompt's slots stay on the device that prefilled it."""
+    shape = (*x.shape[:axis], x.shape[axis], group, *x.shape[axis + 1 :])
+    wide = jnp.broadcast_to(jnp.expand_dims(x, axis + 1), shape)
+    return jax.lax.reshape(wide, (*x.shape[:axis], x.shape[axis] * group, *x.shape[axis + 1 :]), out_sharding=spec)
