@@ -1,0 +1,1 @@
+"""Evaluation: held-out problems, k samples each; avg@k and unbiased pass@k with intervals."""
