@@ -1,0 +1,33 @@
+"""Supervised training data: worked solutions as sequences to learn from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from acejax.config import Stage
+from acejax.grpo.packing import Item
+from acejax.problems.problem import Problem
+from acejax.problems.prompts import Style, render_prompt
+from acejax.training.curriculum import gather_traces
+
+
+@dataclass(frozen=True)
+class Traces:
+    """Tokenized worked solutions; `wrong` of all that were gathered are known to be wrong, `dropped` were too long."""
+
+    items: list[Item]
+    wrong: int
+    dropped: int
+
+
+def prepare_traces(stage: Stage, tokenizer: Any, style: Style, prompt_tokens: int, seed: int) -> Traces:
+    """Prompt and response ids of every trace of a stage; the end token is part of the response and is trained on."""
+    traces, wrong = gather_traces(stage.traces, seed)
+    items = []
+    for trace in traces:
+        _, prompt = render_prompt(Problem(trace.id, trace.domain, trace.prompt), tokenizer, style)
+        response = [*tokenizer.encode(trace.response, add_special_tokens=False), tokenizer.eos_token_id]
+        if len(prompt) <= prompt_tokens and len(response) <= stage.response_tokens:
+            items.append(Item(prompt, response, 1.0))
+    return Traces(items, wrong, len(traces) - len(items))

@@ -1,0 +1,230 @@
+"""A whole run on eight emulated devices: stages, records, interruption and resume, export."""
+
+import json
+import signal
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from acejax import cli
+from acejax.config import load_config
+from acejax.mesh import TRAINING, make_mesh
+from acejax.policy import port
+from acejax.training import checkpoint
+from acejax.training.metrics import read_metrics, read_samples
+
+CONFIG = """
+output: {output}
+policy:
+  architecture: {{hidden_size: 32, intermediate_size: 64, num_hidden_layers: 2, num_attention_heads: 4, num_key_value_heads: 2}}
+  prompt_style: builtin
+  prompt_tokens: 48
+mesh: {{fsdp: 4, tensor: 2}}
+sampling: {{slots: 16, chunk: 8}}
+update: {{rows: 8, row_tokens: 96}}
+verification: {{workers: 1, time_limit_s: 2}}
+checkpoints: {{every: 2, keep: 2}}
+stages:
+  warm: {{kind: sft, steps: 3, learning_rate: 3e-3, prompts_per_step: 8, response_tokens: 48, traces: [{{builtin: math, count: 40}}]}}
+  math:
+    {{kind: grpo, domain: math, steps: 3, learning_rate: 1e-3, prompts_per_step: 4, group_size: 4, response_tokens: 16,
+      problems: [{{builtin: math, count: 20, difficulties: [1]}}]}}
+  code:
+    {{kind: grpo, domain: code, steps: 1, learning_rate: 1e-3, prompts_per_step: 4, group_size: 4, response_tokens: 16,
+      problems: [{{builtin: code, count: 20, difficulties: [1]}}]}}
+evaluation:
+  samples: 4
+  every: 2
+  small: 4
+  sets:
+    math: {{response_tokens: 16, problems: [{{builtin: math, split: heldout, count: 6}}]}}
+    code: {{response_tokens: 16, problems: [{{builtin: code, split: heldout, count: 6}}]}}
+"""
+
+
+def run(*arguments: str) -> int:
+    """The command line in this process, so that runs share compiled programs. Returns the exit code."""
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as end:
+        patch.setattr("sys.argv", ["acejax", *arguments])
+        cli.main()
+        raise SystemExit(0)
+    return int(end.value.code or 0)
+
+
+def weights(folder: Path) -> dict[str, np.ndarray]:
+    source = checkpoint.resolve(str(folder))
+    config = port.read_config(source.folder)
+    return dict(port.to_tensors(source.load(config, make_mesh(1, 1, jax.devices()[:1]), TRAINING), config))
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    """A finished run, and the file of its configuration."""
+    folder = tmp_path_factory.mktemp("runs")
+    path = folder / "run.yaml"
+    path.write_text(CONFIG.format(output=folder / "whole"))
+    assert run("train", str(path)) == 0
+    return folder / "whole", path
+
+
+def test_the_records_of_a_run(base):
+    folder, _ = base
+    records = read_metrics(folder)
+    steps = [r for r in records if r["kind"] == "step"]
+    assert [(r["stage"], r["step"]) for r in steps] == [
+        ("warm", 1),
+        ("warm", 2),
+        ("warm", 3),
+        ("math", 4),
+        ("math", 5),
+        ("math", 6),
+        ("code", 7),
+    ]
+    for r in steps[3:]:
+        assert r["logprob_gap_max"] < 1e-3 and r["entropy"] > 0 and 0 <= r["truncated"] <= 1 and r["unjudged"] == 0
+    full = [(r["stage"], r["domain"]) for r in records if r["kind"] == "eval" and r["split"] == "full"]
+    assert full == [(s, d) for s in ("start", "math", "code") for d in ("math", "code")]
+    assert [r["step"] for r in records if r["kind"] == "eval" and r["split"] == "small" and r["domain"] == "math"] == [2, 5]
+    summary = json.loads((folder / "summary.json").read_text())
+    assert [(e["stage"], e["domain"]) for e in summary] == [(s, d) for s in ("start", "math", "end") for d in ("math", "code")]
+    assert {"prompt", "response", "verdict", "reason"} <= next(read_samples(folder)).keys()
+    assert (folder / "report.html").stat().st_size > 10_000 and "stage math" in (folder / "log.txt").read_text()
+    assert {"seed", "device", "jax", "python", "git_commit"} <= json.loads((folder / "environment.json").read_text()).keys()
+    assert list((folder / "tensorboard").iterdir())
+
+
+@pytest.mark.parametrize("moment", ["warm", "sampling", "evaluating"])
+def test_an_interrupted_run_goes_on_to_the_same_weights(base, tmp_path, monkeypatch, capsys, moment):
+    """A signal in the supervised stage, in the middle of a rollout of step 5, or in an evaluation: saved, continued, same bits."""
+    whole, path = base
+    output = f"output={tmp_path / 'run'}"
+    from acejax.training.trainer import Trainer
+
+    original = Trainer._watch
+
+    def watch(self, phase, done, total):
+        at = self.progress.step == (2 if moment == "evaluating" else 5)
+        if phase == moment and at and done:
+            signal.raise_signal(signal.SIGINT)
+        return original(self, phase, done, total)
+
+    if moment == "warm":
+        save = Trainer.save
+
+        def saved(self):
+            save(self)
+            if self.progress.step == 2 and self.signals.received is None:
+                signal.raise_signal(signal.SIGINT)
+
+        monkeypatch.setattr(Trainer, "save", saved)
+    else:
+        monkeypatch.setattr(Trainer, "_watch", watch)
+    assert run("train", str(path), output) == 130
+    monkeypatch.undo()
+    assert "interrupted at step" in (tmp_path / "run" / "log.txt").read_text()
+    capsys.readouterr()
+    assert run("train", str(path), output) == 0
+    assert "continuing" in capsys.readouterr().out
+    expected, got = weights(whole), weights(tmp_path / "run")
+    for name in expected:
+        np.testing.assert_array_equal(got[name], expected[name], err_msg=name)
+    assert [r["step"] for r in read_metrics(tmp_path / "run") if r["kind"] == "step"] == list(range(1, 8))
+
+
+def test_until_stops_after_a_stage_and_the_rest_follows(base, tmp_path, capsys):
+    whole, path = base
+    output = f"output={tmp_path / 'run'}"
+    assert run("train", str(path), output, "--until", "warm") == 0
+    assert checkpoint.load_progress(tmp_path / "run", 3).finished == {"warm": 3}
+    assert run("train", str(path), output) == 0
+    for name, array in weights(whole).items():
+        np.testing.assert_array_equal(weights(tmp_path / "run")[name], array)
+    capsys.readouterr()
+    assert run("train", str(path), output) == 0
+    assert "nothing is left to train" in capsys.readouterr().out
+
+
+def test_a_run_starts_from_another_runs_stage(base, tmp_path):
+    whole, path = base
+    output = tmp_path / "run"
+    assert run("train", str(path), f"output={output}", f"init={whole}@warm", "--until", "warm", "stages.warm.steps=1") == 0
+    config = json.loads((output / "policy" / "config.json").read_text())
+    assert config == json.loads((whole / "policy" / "config.json").read_text())
+    assert checkpoint.resolve(f"{whole}@warm").step == 3 and checkpoint.resolve(f"{whole}@best").step in (3, 6, 7)
+
+
+def test_export_gives_the_runs_weights_and_tokenizer(base, tmp_path, capsys):
+    whole, _ = base
+    assert run("export", str(whole), str(tmp_path / "out")) == 0
+    config = port.read_config(tmp_path / "out")
+    loaded = dict(port.to_tensors(port.load_params(tmp_path / "out", config, make_mesh(1, 1, jax.devices()[:1]), TRAINING), config))
+    for name, array in weights(whole).items():
+        np.testing.assert_array_equal(loaded[name], array)
+    tokenizer = port.load_tokenizer(tmp_path / "out")
+    assert tokenizer.decode(tokenizer.encode("x = 12")) == "x = 12" and "| end | math |" in (tmp_path / "out" / "README.md").read_text()
+    assert run("export", str(whole), str(tmp_path / "out")) == 2
+    assert "exists" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["stages.math.learning_rat=1"], "unknown key 'stages.math.learning_rat'; did you mean 'stages.math.learning_rate'?"),
+        (["seed=many"], "'seed': Input should be a valid integer"),
+        (["mesh={fsdp: 3, tensor: 2}"], "fsdp=3 x tensor=2 does not divide 8 devices"),
+        (["mesh={fsdp: 2, tensor: 4}"], "mesh.tensor=4 does not divide the policy's heads (2)"),
+        (["init=/nowhere/at/all"], "checkpoint /nowhere/at/all: no such folder"),
+        (["stages.math.problems=[{path: /nowhere.jsonl}]", "stages.warm=null"], "/nowhere.jsonl"),
+        (["--until", "physics"], "--until physics: no such stage; the stages are warm, math, code"),
+    ],
+)
+def test_what_a_user_can_mend_is_one_line_and_exit_code_2(base, tmp_path, capsys, arguments, message):
+    _, path = base
+    assert run("train", str(path), f"output={tmp_path / 'run'}", *arguments) == 2
+    error = capsys.readouterr().err.strip()
+    assert message in error and len(error.splitlines()) == 1 and error.startswith("acejax: ")
+
+
+def test_more_that_a_user_can_mend(base, tmp_path, capsys):
+    whole, path = base
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"question": "1+1?", "answer": "2"}\n{"question": "2+2?"}\n')
+    llm = tmp_path / "llm"
+    llm.mkdir()
+    (llm / "config.json").write_text('{"model_type": "gpt_neox"}')
+    (llm / "tokenizer.json").write_text((whole / "policy" / "tokenizer.json").read_text())
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").write_text("")
+    cases = [
+        (["train", "missing.yaml"], "config missing.yaml: No such file"),
+        (["train", str(path), f"output={tmp_path / 'a'}", f"evaluation.sets.math.problems=[{{path: {rows}}}]"], f"{rows}:2"),
+        (["train", str(path), f"output={tmp_path / 'b'}", f"init={llm}"], "'model_type' is 'gpt_neox'"),
+        (["train", str(path), f"output={whole}", "seed=5"], f"output {whole} belongs to another run ('seed' differs)"),
+        (["train", str(path), f"output={tmp_path / 'other'}"], "is not empty and holds no run"),
+        (["export", f"{whole}@physics", str(tmp_path / "c")], "no such step or finished stage"),
+    ]
+    for arguments, message in cases:
+        assert run(*arguments) == 2, arguments
+        error = capsys.readouterr().err.strip()
+        assert message in error and len(error.splitlines()) == 1, error
+
+
+def test_config_prints_every_value_with_its_origin(base, capsys):
+    _, path = base
+    assert run("config", str(path), "stages.math.learning_rate=2e-6") == 0
+    out = capsys.readouterr().out
+    assert "learning_rate: 2.0e-06  # command line" in out and "# default" in out and f"# {path}:2" in out
+    resolved = path.with_name("resolved.yaml")
+    resolved.write_text(out)
+    assert load_config(resolved)[0] == load_config(path, ["stages.math.learning_rate=2e-6"])[0]
+
+
+def test_the_identity_of_a_run_ignores_what_may_change(base):
+    _, path = base
+    identity = load_config(path)[0].identity()
+    for same in ("output=b", "mesh.tensor=1", "verification.workers=9", "checkpoints.every=3", "stages.math.steps=9", "evaluation.every=7"):
+        assert load_config(path, [same])[0].identity() == identity
+    for other in ("seed=1", "stages.math.learning_rate=2e-3", "stages.math.group_size=16", "verification.require_think_end=false"):
+        assert load_config(path, [other])[0].identity() != identity
