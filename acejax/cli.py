@@ -1,0 +1,130 @@
+"""The commands, each a few lines that call one room. Exit codes: 0 done, 2 the user can mend it, 130 interrupted, other a fault of ours.
+
+The verification pool is started before anything imports JAX, so heavy rooms are imported inside the commands.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from acejax.config import dump_yaml, load_config
+from acejax.errors import UserError
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__.split(".")[0] if __doc__ else "")
+
+ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="A run's configuration.")]
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, for example seed=1.")]
+
+
+@app.command()
+def train(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    until: Annotated[str | None, typer.Option(help="Stop after this stage.")] = None,
+) -> None:
+    """Train a policy through all stages of CONFIG, or go on with a run that was interrupted."""
+    loaded, _ = load_config(config, overrides or [])
+    from acejax.report.page import write_report
+    from acejax.training.console import RunConsole
+    from acejax.training.metrics import RunLog
+    from acejax.training.run import Signals, open_run
+    from acejax.verification.pool import VerificationPool
+
+    folder = open_run(loaded)
+    _quiet_libraries()
+    v = loaded.verification
+    pool = VerificationPool(
+        v.workers or max(1, os.cpu_count() or 1),
+        require_think_end=v.require_think_end,
+        time_limit_s=v.time_limit_s,
+        memory_limit_mb=v.memory_limit_mb,
+        unsafe=v.unsafe,
+    )
+    log = RunLog(folder, loaded.logging.tensorboard)
+    with pool, RunConsole(folder / "log.txt") as console, Signals().held() as signals:
+        from acejax.training.trainer import Trainer
+
+        trainer = Trainer(loaded, folder, pool, console, log, signals)
+        finished = trainer.run(until)
+        entries = trainer.summary(finished)
+        log.close()
+        stages = [e["stage"] for e in entries]
+        if entries and stages[0] != stages[-1]:
+            middle = [e for e in entries if e["stage"] not in (stages[0], stages[-1])]
+            console.closing_table([e for e in entries if e["stage"] == stages[0]], [e for e in entries if e["stage"] == stages[-1]], middle)
+        console.say(f"report: {write_report(folder)}")
+    if not finished:
+        raise typer.Exit(130)
+
+
+@app.command("config")
+def show_config(config: ConfigPath, overrides: Overrides = None) -> None:
+    """Print the whole resolved configuration, each value with its origin."""
+    loaded, origins = load_config(config, overrides or [])
+    sys.stdout.write(dump_yaml(loaded, origins))
+
+
+@app.command()
+def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")]) -> None:
+    """Write report.html of a run."""
+    from acejax.report.page import write_report
+
+    Console().print(str(write_report(run)), soft_wrap=True)
+
+
+@app.command()
+def convert(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A GGUF file, or any CHECKPOINT.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The Hugging Face folder to write.")],
+) -> None:
+    """Turn a GGUF file, or any checkpoint, into a Hugging Face folder."""
+    if source.endswith(".gguf"):
+        from acejax.policy.gguf import convert_gguf
+
+        convert_gguf(Path(source), out)
+    else:
+        from acejax.training.export import export_checkpoint
+
+        export_checkpoint(source, out)
+    Console().print(f"wrote {out}", soft_wrap=True)
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[str, typer.Argument(metavar="CHECKPOINT", help="RUN[@STEP|@STAGE|@best], a folder or a hub id.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The Hugging Face folder to write.")],
+) -> None:
+    """Write a checkpoint as a Hugging Face folder."""
+    from acejax.training.export import export_checkpoint
+
+    export_checkpoint(checkpoint, out)
+    Console().print(f"wrote {out}", soft_wrap=True)
+
+
+def _quiet_libraries() -> None:
+    """transformers remarks on every import that torch is not there; nothing here needs it."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    _quiet_libraries()
+    try:
+        app(standalone_mode=True)
+    except UserError as error:
+        print(f"acejax: {error}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
