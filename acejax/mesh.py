@@ -29,7 +29,6 @@ class Rules:
     mlp: str | None = TENSOR  # column then row split: one reduction a block
     vocab: str | None = TENSOR  # logits stay split; only their sums travel
     layers: str | None = None  # scanned over, so never split
-    chunks: str | None = None  # scanned over too
 
     def spec(self, *axes: str | None) -> PartitionSpec:
         """The PartitionSpec of an array whose dimensions have these logical names. Raises ValueError if two share a mesh axis."""

@@ -139,7 +139,7 @@ def rms_norm(x: jax.Array, scale: jax.Array, eps: float) -> jax.Array:
     return (wide * jax.lax.rsqrt(jnp.mean(wide * wide, -1, keepdims=True) + eps) * scale.astype(jnp.float32)).astype(x.dtype)
 
 
-def embed(params: Params, ids: jax.Array, config: PolicyConfig, rules: Rules, dtype: Any) -> jax.Array:
+def embed(params: Params, ids: jax.Array, rules: Rules, dtype: Any) -> jax.Array:
     """ids [B,T] -> [B,T,D]. The table is laid out by width for the look-up: a row then needs no search across devices."""
     with jax.named_scope("embed"):
         table = jax.reshard(params.embedding.astype(dtype), rules.spec(None, "mlp"))
@@ -202,7 +202,7 @@ def hidden(
     def step(x: jax.Array, layer: Layer) -> tuple[jax.Array, Any]:
         return block(layer, x, angles, config, rules, attention)
 
-    x = embed(params, ids, config, rules, dtype)
+    x = embed(params, ids, rules, dtype)
     body = jax.checkpoint(step) if remat else step  # remat keeps only each layer's input
     x, cache = jax.lax.scan(body, x, params.layers, unroll=unroll(config))
     return rms_norm(x, params.norm, config.norm_eps), cache

@@ -168,7 +168,7 @@ def advance(params: Params, state: State, temperature: jax.Array, pad_id: jax.Ar
         x, cache = block(layer, x, angles, config, rules, attention)
         return (x, cache, index + 1), None
 
-    x = embed(params, token[:, None], config, rules, jnp.dtype(settings.dtype))
+    x = embed(params, token[:, None], rules, jnp.dtype(settings.dtype))
     (x, cache, _), _ = jax.lax.scan(step, (x, state.cache, jnp.int32(0)), params.layers, unroll=unroll(config))
     x = rms_norm(x, params.norm, config.norm_eps)
     return replace(

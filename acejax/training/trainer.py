@@ -87,7 +87,7 @@ class Trainer:
             else:
                 self.params = source.load(self.policy, self.mesh, rules)
             self.optimizer_state = initial_state(self.params, self.optimizer, self.mesh)
-        self.saved = have[-1] if have else -1
+        self.resumed = bool(have)
         self.sets = {
             name: self._prompts(gather_problems(one.problems, config.seed), f"evaluation set '{name}'")
             for name, one in config.evaluation.sets.items()
@@ -365,7 +365,6 @@ class Trainer:
         self.console.phase("saving")
         checkpoint.save(self.folder, self.params, self.optimizer_state, self.progress)
         checkpoint.prune(self.folder, self.config.checkpoints.keep, self.progress.finished.values())
-        self.saved = self.progress.step
 
     def _prompts(self, problems: Sequence[Any], what: str) -> list[Prompt]:
         policy = self.config.policy
@@ -392,7 +391,7 @@ class Trainer:
             f"seed {self.config.seed}"
         )
         progress = self.progress
-        if self.saved >= 0:
+        if self.resumed:
             at = f"step {progress.step}"
             if progress.stage in stages and progress.stage not in progress.finished:
                 at += f", stage {progress.stage} ({progress.stage_step} of {stages[progress.stage].steps} steps done)"
