@@ -27,10 +27,17 @@ class Item:
 def pack(items: Sequence[Item], rows: int, length: int, pad_id: int, step: int) -> list[Rows]:
     """Micro-batches of `rows` rows of `length` tokens. Each sequence goes, whole, into the first row with room, longest first.
 
-    A sequence sees only its own segment, so how they share rows changes nothing but the padding. The last micro-batch is filled up
-    with empty rows. Raises ValueError for a sequence that is longer than a row, or that other weights than those of `step`
-    sampled: an update is strictly on-policy.
+    Sequences with advantage 0 come last, in micro-batches of their own, which need no backward pass. A sequence sees only its own
+    segment, so how they share rows changes nothing but the padding. The last micro-batch of either kind is filled up with empty
+    rows. Raises ValueError for a sequence that is longer than a row, or that other weights than those of `step` sampled: an update is
+    strictly on-policy.
     """
+    learned = [item for item in items if item.advantage]
+    counted = [item for item in items if not item.advantage]
+    return [batch for part in (learned, counted) for batch in _pack(part, rows, length, pad_id, step)]
+
+
+def _pack(items: Sequence[Item], rows: int, length: int, pad_id: int, step: int) -> list[Rows]:
     room: list[int] = []
     placed: list[list[Item]] = []
     for item in sorted(items, key=_size, reverse=True):

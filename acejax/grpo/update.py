@@ -91,14 +91,10 @@ def row_sums(params: Params, rows: Rows, temperature: jax.Array, config: PolicyC
     return loss, (loss, *sums, jnp.sum(gap), jnp.max(gap), jnp.sum(mask))
 
 
-@functools.partial(jax.jit, static_argnames=("config", "dtype", "remat"), donate_argnames=("sums",))
-def accumulate(params: Params, sums: Sums, rows: Rows, temperature: jax.Array, config: PolicyConfig, dtype: str, remat: bool) -> Sums:
-    """Adds one micro-batch to the sums."""
-    gradient, (loss, nll, entropy, tempered, gap, gap_max, tokens) = jax.grad(row_sums, has_aux=True)(
-        params, rows, temperature, config, dtype, remat
-    )
+def _add(sums: Sums, gradient: Any, aux: Any) -> Sums:
+    loss, nll, entropy, tempered, gap, gap_max, tokens = aux
     return Sums(
-        gradient=jax.tree.map(jnp.add, sums.gradient, gradient),
+        gradient=gradient,
         loss=sums.loss + loss,
         nll=sums.nll + nll,
         entropy=sums.entropy + entropy,
@@ -107,6 +103,19 @@ def accumulate(params: Params, sums: Sums, rows: Rows, temperature: jax.Array, c
         gap_max=jnp.maximum(sums.gap_max, gap_max),
         tokens=sums.tokens + tokens,
     )
+
+
+@functools.partial(jax.jit, static_argnames=("config", "dtype", "remat"), donate_argnames=("sums",))
+def accumulate(params: Params, sums: Sums, rows: Rows, temperature: jax.Array, config: PolicyConfig, dtype: str, remat: bool) -> Sums:
+    """Adds one micro-batch to the sums."""
+    gradient, aux = jax.grad(row_sums, has_aux=True)(params, rows, temperature, config, dtype, remat)
+    return _add(sums, jax.tree.map(jnp.add, sums.gradient, gradient), aux)
+
+
+@functools.partial(jax.jit, static_argnames=("config", "dtype"), donate_argnames=("sums",))
+def measure(params: Params, sums: Sums, rows: Rows, temperature: jax.Array, config: PolicyConfig, dtype: str) -> Sums:
+    """Adds a micro-batch whose advantages are all 0: its tokens and metrics count, its gradient is known to be 0."""
+    return _add(sums, sums.gradient, row_sums(params, rows, temperature, config, dtype, remat=False)[1])
 
 
 @functools.partial(jax.jit, static_argnames=("optimizer",), donate_argnames=("params", "state"))
@@ -154,6 +163,9 @@ def update(
         sums = _zeros(params)
         for rows in batches:
             placed = jax.tree.map(lambda a: place(np.ascontiguousarray(a), mesh, TRAINING.spec("batch", None)), rows)
-            sums = accumulate(params, sums, placed, jnp.float32(temperature), config, dtype, remat)
+            if np.any(rows.advantages):
+                sums = accumulate(params, sums, placed, jnp.float32(temperature), config, dtype, remat)
+            else:
+                sums = measure(params, sums, placed, jnp.float32(temperature), config, dtype)
         params, state, metrics = take_step(params, state, sums, jnp.float32(learning_rate), optimizer)
         return params, state, {name: float(value) for name, value in jax.device_get(metrics).items()}

@@ -1,5 +1,7 @@
 """Advantages in closed form, and the gradient against one written without any of the project's loss code."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,8 +24,9 @@ def items(step=4):
     def ids(n):
         return rng.integers(0, CONFIG.tokens, n).tolist()
 
-    return [
-        Item(ids(3 + i % 4), ids(2 + i % 6), float(rng.standard_normal()), rng.standard_normal(2 + i % 6).tolist(), step) for i in range(13)
+    return [  # every third has advantage 0 and is only counted
+        Item(ids(3 + i % 4), ids(2 + i % 6), float(rng.standard_normal()) * (i % 3 > 0), rng.standard_normal(2 + i % 6).tolist(), step)
+        for i in range(13)
     ]
 
 
@@ -71,6 +74,21 @@ def reference_gradient(params, config=CONFIG):
 
     with jax.set_mesh(one_device()):
         return jax.jit(jax.grad(objective))(params)
+
+
+def test_sequences_without_an_advantage_count_in_the_metrics():
+    mesh = one_device()
+    same = {"learning_rate": 0.0, "temperature": TEMPERATURE, "config": CONFIG, "optimizer": OPTIMIZER, "mesh": mesh}
+
+    def metrics(some):
+        params = random_params(mesh, TRAINING)
+        state = initial_state(params, OPTIMIZER, mesh)
+        return update(params, state, pack(some, 4, 32, 0, 4), dtype="float32", remat=True, **same)[2]
+
+    mixed = metrics(items())
+    whole = metrics([replace(item, advantage=1.0) for item in items()])
+    for name in ("nll", "entropy", "entropy_tempered", "logprob_gap_mean", "logprob_gap_max", "tokens"):
+        assert np.isclose(mixed[name], whole[name], rtol=1e-5), name
 
 
 @pytest.fixture(scope="module")
