@@ -17,13 +17,15 @@ STARTER_INSTRUCTION = (
     "Solve the problem starting with the provided function header.\n\nFunction header:\n```\n{starter}\n```"
     "\n\nPlease place the solution code in the following format:\n" + CODE_FORMAT
 )
+# The answer's form with nothing in it, in the very tokens that an answer begins with: a small policy can copy its way to the right form.
+BUILTIN_FORMS = {"math": "\n\\boxed{}", "code": "\n```python\n```"}
 CHATML_SYSTEM = "You are a helpful and harmless assistant. You should think step-by-step."
 
 
 def question(problem: Problem, style: Style) -> str:
-    """The user's turn: the problem's prompt, with the instruction of its domain except in style "builtin"."""
+    """The user's turn: the problem's prompt with the instruction of its domain, in style "builtin" an empty form to be filled in."""
     if style == "builtin":
-        return problem.prompt
+        return problem.prompt + BUILTIN_FORMS[problem.domain]
     if problem.domain == "code":
         asked = STARTER_INSTRUCTION.format(starter=problem.starter_code) if problem.starter_code else CODE_INSTRUCTION
         return f"{problem.prompt}\n\n{asked}"
@@ -39,7 +41,7 @@ def _ids(tokenizer: Any, text: str) -> list[int]:
 def render_prompt(problem: Problem, tokenizer: Any, style: Style) -> tuple[str, list[int]]:
     """The whole prompt, up to where the response begins, and its ids; nothing is added to the ids that is not in the text.
 
-    "builtin" and "chat" use the tokenizer's own chat template with its generation prompt, "builtin" without an instruction;
+    "builtin" and "chat" use the tokenizer's own chat template with its generation prompt;
     "r1" is the template of DeepSeek-R1-Distill, "chatml" the one of AceReason-Nemotron 1.1. The latter two open <think> themselves.
     Raises UserError for an unknown style, or where the tokenizer has no chat template and the style needs one.
     """

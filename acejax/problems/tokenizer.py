@@ -8,6 +8,7 @@ from pathlib import Path
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from acejax.problems.builtin import generate, solve
+from acejax.problems.prompts import question
 
 VOCAB_SIZE = 640
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
@@ -22,7 +23,8 @@ PIECES = "|".join(
         r"\n?\\boxed\{",
         r"\\frac\{",
         r"\}\{",
-        r"\n```python\n(?:def )?",
+        r"\n```python",
+        r"\ndef ",
         r"\n```",
         r":\n    return ",
         r"=list\(map\(int,input\(\)\.split\(\)\)\)\nprint\(",
@@ -60,7 +62,7 @@ def _corpus() -> list[str]:
     for domain in ("math", "code"):
         for problem in generate(domain, "train", CORPUS_PER_DOMAIN, CORPUS_SEED):  # type: ignore[arg-type]
             trace, _ = solve(problem, 0.5, CORPUS_SEED)
-            texts.append(f"user\n{problem.prompt}")
+            texts.append("user\n" + question(problem, "builtin"))
             # As in use, "\n" ends the prompt and "</think>" is cut out before the pieces are.
             texts.extend(trace.response.split(THINK[1]))
             texts.append("assistant\n")

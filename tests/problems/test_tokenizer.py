@@ -1,17 +1,21 @@
 """The built-in tokenizer: the same bytes on every run, lossless on any text, opened by transformers; and the prompts rendered with it."""
 
 import random
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
+from acejax.config import load_config
 from acejax.errors import UserError
 from acejax.problems.builtin import generate, solve
 from acejax.problems.problem import Problem
 from acejax.problems.prompts import render_prompt
 from acejax.problems.tokenizer import SPECIAL, THINK, VOCAB_SIZE, build_tokenizer
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -60,24 +64,27 @@ def test_decoding_gives_the_text_back(tokenizer, text):
 
 
 def test_a_number_of_the_problems_is_one_token_wherever_it_stands(tokenizer):
-    text = "x=12+24.7 range(1,n+1)\n 23*5 \\boxed{\\frac{31}{9}}"
+    text = "x=12+24.7 range(1,n+1)\n 23*5 \\boxed{\\frac{21}{9}}"
     pieces = [tokenizer.decode([i]) for i in tokenizer.encode(text, add_special_tokens=False)]
-    assert [p for p in pieces if any(c.isdigit() for c in p)] == ["12", "24", "7", "1", "1", "23", "5", "31", "9"]
+    assert [p for p in pieces if any(c.isdigit() for c in p)] == ["12", "24", "7", "1", "1", "23", "5", "21", "9"]
 
 
 def test_lengths_suit_the_budgets(tokenizer):
+    quickstart, _ = load_config(ROOT / "configs/quickstart.yaml")
     for domain in ("math", "code"):
         for p in generate(domain, "heldout", 400, 2):
             prompt = render_prompt(p, tokenizer, "builtin")[1]
             response = tokenizer.encode(solve(p, 0.0, 0)[0].response, add_special_tokens=False)
-            assert len(prompt) <= 60, p.prompt
-            assert len(response) + 1 <= (60 if domain == "code" else 56 if p.meta["difficulty"] < 3 else 80), p.prompt
+            assert len(prompt) <= quickstart.policy.prompt_tokens, p.prompt
+            assert len(response) + 1 <= quickstart.evaluation.sets[domain].response_tokens, p.prompt
+    short = quickstart.stages["math_short"].response_tokens
     hard = [solve(p, 0.0, 0)[0].response for p in generate("math", "train", 200, 2, (3,))]
-    assert sum(len(tokenizer.encode(r, add_special_tokens=False)) + 1 > 40 for r in hard) > 100
+    too_long = sum(len(tokenizer.encode(r, add_special_tokens=False)) + 1 > short for r in hard)
+    assert 20 < too_long < 100, "some problems fit only in the longer stage"
 
 
 def test_response_joints_are_single_tokens(tokenizer):
-    for text in ("\n\\boxed{", "\\frac{", "\n```python\ndef ", ":\n    return ", "\n```", " for x in xs"):
+    for text in ("\n\\boxed{", "\\frac{", "\n```python", "\ndef ", ":\n    return ", "\n```", " for x in xs"):
         assert len(tokenizer.encode(text, add_special_tokens=False)) == 1, text
 
 
@@ -91,7 +98,7 @@ FORMAT = "```python\n# Your solution code here\n```"
 @pytest.mark.parametrize(
     ("problem", "style", "text"),
     [
-        (MATH, "builtin", "<|im_start|>user\nWhat is 1+1?<|im_end|>\n<|im_start|>assistant\n<think>\n"),
+        (MATH, "builtin", "<|im_start|>user\nWhat is 1+1?\n\\boxed{}<|im_end|>\n<|im_start|>assistant\n<think>\n"),
         (
             MATH,
             "chat",
@@ -116,7 +123,7 @@ FORMAT = "```python\n# Your solution code here\n```"
             "<\uff5cbegin\u2581of\u2581sentence\uff5c><\uff5cUser\uff5c>Echo a line.\n\nWrite Python code to solve the problem. "
             f"Please place the solution code in the following format:\n{FORMAT}<\uff5cAssistant\uff5c><think>\n",
         ),
-        (CODE_PROBLEM, "builtin", "<|im_start|>user\nEcho a line.<|im_end|>\n<|im_start|>assistant\n<think>\n"),
+        (CODE_PROBLEM, "builtin", "<|im_start|>user\nEcho a line.\n```python\n```<|im_end|>\n<|im_start|>assistant\n<think>\n"),
         (
             STARTED,
             "chat",
