@@ -23,7 +23,7 @@ UNSEEN_PARAMETER_SHARE = 0.08
 UNSEEN_TEMPLATE_SHARE = 0.07
 # A harder problem gives a bad method more occasions.
 ERROR_SCALE = {1: 0.8, 2: 1.0, 3: 1.15}
-DRAWS_PER_PROBLEM = 600
+DRAWS_PER_PROBLEM = 4000
 
 
 def _room(domain: str) -> ModuleType:
@@ -54,27 +54,34 @@ def split_of(domain: str, spec: dict[str, Any]) -> Split:
 
 def _draw_problem(domain: Domain, family: str, difficulty: int, split: Split, rng: random.Random, taken: set[str]) -> Problem | None:
     """One problem whose prompt is not in `taken`, or None where none was found in DRAWS_PER_PROBLEM draws."""
-    room = _room(domain)
     lot = rng.random() if split == "heldout" else 1.0
-    new_parameter = lot < UNSEEN_PARAMETER_SHARE
-    new_template = not new_parameter and lot < UNSEEN_PARAMETER_SHARE + UNSEEN_TEMPLATE_SHARE
-    for _ in range(DRAWS_PER_PROBLEM):
-        spec = room.draw(family, difficulty, rng)
-        if spec is None or split_of(domain, spec) != split or room.is_unseen(spec) != new_parameter:
-            continue
-        if not room.wrong(spec):
-            continue  # the imperfect teacher must be able to err on every problem
-        count = len(_templates(spec, domain))
-        template = count - 1 if new_template else rng.randrange(count - 1)
-        prompt = room.phrase(spec, template)
-        if prompt in taken:
-            continue
-        meta = {"family": family, "difficulty": difficulty, "template": template, "unseen": new_parameter or new_template, "spec": spec}
-        name = f"{domain}/{family}/{difficulty}/{_digest(prompt)[:10]}"
-        if domain == "math":
-            return Problem(name, "math", prompt, "builtin", answer=(builtin_math.answer(spec),), meta=meta)
-        return Problem(name, "code", prompt, "builtin", tests=builtin_code.tests(spec), meta=meta)
+    new_template = UNSEEN_PARAMETER_SHARE <= lot < UNSEEN_PARAMETER_SHARE + UNSEEN_TEMPLATE_SHARE
+    # Some kinds have no problem with a parameter of the held-out ones, or run out of them.
+    for new_parameter in (True, False) if lot < UNSEEN_PARAMETER_SHARE else (False,):
+        for _ in range(DRAWS_PER_PROBLEM):
+            problem = _one_draw(domain, family, difficulty, split, rng, new_parameter, new_template)
+            if problem is not None and problem.prompt not in taken:
+                return problem
     return None
+
+
+def _one_draw(
+    domain: Domain, family: str, difficulty: int, split: Split, rng: random.Random, new_parameter: bool, new_template: bool
+) -> Problem | None:
+    room = _room(domain)
+    spec = room.draw(family, difficulty, rng)
+    if spec is None or split_of(domain, spec) != split or room.is_unseen(spec) != new_parameter:
+        return None
+    if not room.wrong(spec):
+        return None  # the imperfect teacher must be able to err on every problem
+    count = len(_templates(spec, domain))
+    template = count - 1 if new_template else rng.randrange(count - 1)
+    prompt = room.phrase(spec, template)
+    meta = {"family": family, "difficulty": difficulty, "template": template, "unseen": new_parameter or new_template, "spec": spec}
+    name = f"{domain}/{family}/{difficulty}/{_digest(prompt)[:10]}"
+    if domain == "math":
+        return Problem(name, "math", prompt, "builtin", answer=(builtin_math.answer(spec),), meta=meta)
+    return Problem(name, "code", prompt, "builtin", tests=builtin_code.tests(spec), meta=meta)
 
 
 def generate(

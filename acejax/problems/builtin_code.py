@@ -109,15 +109,19 @@ def _draw_steps(source: str, difficulty: int, rng: random.Random) -> list[Step]:
     return [_draw_filter(rng) if kind == "f" else _draw_map(rng) if kind == "m" else [rng.choice(AGGREGATES)] for kind in kinds]
 
 
-def draw(family: str, difficulty: int, rng: random.Random) -> Spec:
-    """A random spec."""
+def draw(family: str, difficulty: int, rng: random.Random) -> Spec | None:
+    """A random spec, or None where a number occurs twice: which step comes next would not show in what is written so far."""
     sources = {"numbers": ("n", "range"), "lists": ("xs",), "strings": ("s",), "stdin": ("n", "xs", "s")}
     source = rng.choice(sources[family])
+    steps = _draw_steps(source, difficulty, rng)
+    said = [step[1] for step in steps if len(step) > 1]
+    if len(set(said)) < len(said):
+        return None
     return {
         "family": family,
         "difficulty": difficulty,
         "source": source,
-        "steps": _draw_steps(source, difficulty, rng),
+        "steps": steps,
         "surface": {"form": "stdin" if family == "stdin" else "function", "name": rng.choice(NAMES)},
     }
 

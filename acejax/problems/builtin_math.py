@@ -1,7 +1,7 @@
 """Five built-in families of mathematics problems, their worked solutions and the ways a bad method goes wrong on them.
 
 A *spec* is a JSON-able dict that says what is asked, without the phrasing; `draw` makes one, everything else is a pure function of it.
-Numbers stay within 0..40 and a working line holds one operation, so that a policy of a million parameters can learn to work step by step.
+Numbers stay within 0..24 and a working line holds one operation, so that a policy of a million parameters can learn to work step by step.
 The constant 7 in the roles named by `is_unseen` is kept for held-out problems.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 Spec = dict[str, Any]
 Lines = list[str]
 UNSEEN = 7
-LARGEST = 40
+LARGEST = 24
 DIGITS = (2, 3, 4, 5, UNSEEN)  # what is multiplied by
 FAMILIES = ("nested", "fractions", "linear", "mod_power", "word")
 
@@ -48,12 +48,9 @@ class _Work:
         self.lines: Lines = []
 
     def op(self, a: int, sign: str, b: int) -> int:
-        if sign == "/":
-            if b == 0 or a % b:
-                raise Unfit
-            value = a // b
-        else:
-            value = a + b if sign == "+" else a - b if sign == "-" else a * b
+        if sign == "/" and (b == 0 or a % b):
+            raise Unfit
+        value = {"+": a + b, "-": a - b, "*": a * b, "/": a // (b or 1), "%": a % (b or 1)}[sign]
         if not 0 <= value <= LARGEST:
             raise Unfit
         self.lines.append(f"{a}{sign}{b}={value}")
@@ -122,11 +119,11 @@ def _reduce(node: Any, work: _Work) -> int:
 
 
 def _draw_nested(difficulty: int, rng: random.Random) -> Spec:
+    def term(tree: Any = 0) -> int:
+        return _other_than(_leaves(tree), rng)
+
     def digit() -> int:
         return rng.choice(DIGITS)
-
-    def term() -> int:
-        return rng.randrange(1, 10)
 
     sign = rng.choice("+-")
     tree: Any = rng.choice(
@@ -137,9 +134,18 @@ def _draw_nested(difficulty: int, rng: random.Random) -> Spec:
             [rng.randrange(10, 25), "-", [term(), sign, term()]],
         )
     )
-    for _ in range((0, 1, 3 + rng.randrange(2))[difficulty - 1]):
-        tree = [tree, rng.choice("+-"), term()]
+    for _ in range((0, 1, 2 + rng.randrange(2))[difficulty - 1]):
+        tree = [tree, rng.choice("+-"), term(tree)]
     return {"tree": tree}
+
+
+def _leaves(node: Any) -> list[int]:
+    return [node] if isinstance(node, int) else _leaves(node[0]) + _leaves(node[2])
+
+
+def _other_than(used: list[int], rng: random.Random) -> int:
+    """A number from 1 to 9 that is not used yet: which number comes next in a chain then shows in the numbers before it."""
+    return rng.choice([n for n in range(1, 10) if n not in used])
 
 
 def _nested(spec: Spec, work: _Work) -> int:
@@ -161,24 +167,24 @@ def _factors(node: Any) -> list[int]:
     return own + _factors(node[0]) + _factors(node[2])
 
 
-# fractions: terms [top, bottom]; difficulty 3 is (first sign second) * third
+# fractions: terms [top, bottom]; in difficulty 2 one bottom is a multiple of the other, difficulty 3 is (first sign second) * third with
+# one bottom in the brackets
 
 
 def _draw_fractions(difficulty: int, rng: random.Random) -> Spec:
     def term() -> list[int]:
         bottom = rng.choice(DIGITS)
-        return [rng.choice([top for top in range(1, 9) if gcd(top, bottom) == 1]), bottom]
+        return [rng.choice([top for top in range(1, 6) if gcd(top, bottom) == 1]), bottom]
 
-    terms = [term() for _ in range(3 if difficulty == 3 else 2)]
     sign = rng.choice("+-")
-    if difficulty == 1:
-        sign = rng.choice("+-**")
-        if sign != "*":
-            bottom = rng.randrange(3, 10)
-            terms = [[rng.randrange(1, bottom), bottom] for _ in range(2)]
-    elif terms[0][1] == terms[1][1]:
-        raise Unfit
-    return {"terms": terms, "sign": sign}
+    if difficulty == 2:
+        (top, bottom), times = term(), rng.choice((2, 3))
+        return {"terms": [[top, bottom], [_other_than([], rng), bottom * times]], "sign": sign}
+    if difficulty == 1 and rng.random() < 0.5:
+        return {"terms": [term(), term()], "sign": "*"}
+    bottom = rng.randrange(3, 10)
+    terms = [[rng.randrange(1, bottom), bottom] for _ in range(2)]
+    return {"terms": terms if difficulty == 1 else [*terms, term()], "sign": sign}
 
 
 def _add_fractions(spec: Spec, work: _Work, how: str = "right") -> tuple[int, int]:
@@ -188,12 +194,10 @@ def _add_fractions(spec: Spec, work: _Work, how: str = "right") -> tuple[int, in
         return work.op(a, sign, c), work.op(b, "+", d)
     if b == d:
         return work.op(a, sign, c), b
-    bottom = work.op(b, "*", d)
     if how == "tops_kept":
-        return work.op(a, sign, c), bottom
-    left = work.op(a, "*", d)
-    right = work.op(c, "*", b)
-    return work.op(left, sign, right), bottom
+        return work.op(a, sign, c), d
+    left = work.op(a, "*", work.op(d, "/", b))
+    return work.op(left, sign, c), d
 
 
 def _times_fractions(first: list[int] | tuple[int, int], second: list[int], work: _Work, how: str = "right") -> tuple[int, int]:
@@ -272,11 +276,11 @@ def _linear_by(how: str = "right") -> Method:
     return method
 
 
-# modular powers: c * b^e mod m by repeated multiplication
+# modular powers: c * b^e mod m by repeated multiplication, each product reduced at once
 
 
 def _draw_mod_power(difficulty: int, rng: random.Random) -> Spec:
-    exponent = rng.choice(((2,), (3,), (4, 5, 6))[difficulty - 1])
+    exponent = rng.choice(((1,), (2,), (3, 4))[difficulty - 1])
     return {"c": rng.randrange(2, 10), "b": rng.choice(DIGITS), "e": exponent, "m": rng.randrange(3, 10)}
 
 
@@ -285,16 +289,13 @@ def _mod_power_by(how: str = "right") -> Method:
         value, base, modulus = spec["c"], spec["b"], spec["m"]
         if how == "base_times_exponent":
             value = work.op(value, "*", base)
-            value = work.op(value, "*", spec["e"])
-            work.lines[-1] += f"%{modulus}={value % modulus}"
-            return value % modulus
+            return work.op(work.op(value, "*", spec["e"]), "%", modulus)
         steps = spec["e"] - (how == "one_step_short")
         for step in range(steps):
             value = work.op(value, "*", base)
             if how == "last_not_reduced" and step == steps - 1:
                 return value
-            value %= modulus
-            work.lines[-1] += f"%{modulus}={value}"
+            value = work.op(value, "%", modulus)
         return value
 
     return method
@@ -304,14 +305,15 @@ def _mod_power_by(how: str = "right") -> Method:
 
 
 def _draw_word(difficulty: int, rng: random.Random) -> Spec:
-    steps = (2, 3, 5 + rng.randrange(2))[difficulty - 1]
+    steps = (2, 3, 4 + rng.randrange(2))[difficulty - 1]
     bags = rng.random() < 0.6
     start = [rng.choice(DIGITS), rng.choice(DIGITS)] if bags else [rng.randrange(2, 20)]
     signs = "+--*" if difficulty < 3 else "++--"
-    events = []
+    events: list[list[Any]] = []
     for _ in range(steps - bags):
         sign = rng.choice(signs)
-        events.append([sign, rng.randrange(2, 4) if sign == "*" else rng.randrange(1, 10)])
+        used = start + [k for _, k in events]
+        events.append([sign, rng.randrange(2, 4) if sign == "*" else _other_than(used, rng)])
     return {"start": start, "events": events, "surface": {"name": rng.choice(NAMES), "thing": rng.choice(THINGS)}}
 
 
@@ -397,7 +399,8 @@ def phrase(spec: Spec, template: int) -> str:
     elif family == "linear":
         said = _show_linear(spec)
     elif family == "mod_power":
-        said = f"{spec['c']}*{spec['b']}^{spec['e']} mod {spec['m']}"
+        power = f"{spec['b']}^{spec['e']}" if spec["e"] > 1 else spec["b"]
+        said = f"{spec['c']}*{power} mod {spec['m']}"
     else:
         said = _show_word(spec)
     return TEMPLATES[family][template].format(e=said, thing=spec.get("surface", {}).get("thing"))
