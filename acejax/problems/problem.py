@@ -57,6 +57,10 @@ class Problem:
                 raise UserError(f"{where}: field 'answer' is {raw!r}; give a string, or a list of accepted strings")
         else:
             _check_tests(tests, where)
+        for name in ("time_limit_s", "memory_limit_mb"):
+            value = record.get(name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0):
+                raise UserError(f"{where}: field '{name}' is {value!r}; give a number above 0")
         return cls(
             id=record["id"],
             domain=domain,
@@ -68,7 +72,7 @@ class Problem:
             memory_limit_mb=record.get("memory_limit_mb"),
             starter_code=record.get("starter_code"),
             meta=record.get("meta") or {},
-            attempts=tuple(record.get("attempts") or ()),
+            attempts=_checked_attempts(record.get("attempts") or (), where),
         )
 
     def to_record(self) -> dict[str, Any]:
@@ -83,6 +87,16 @@ class Problem:
             if value:
                 record[name] = list(value) if name == "attempts" else value
         return record
+
+
+def _checked_attempts(attempts: Any, where: str) -> tuple[Mapping[str, Any], ...]:
+    def fits(one: Any) -> bool:
+        correct, n = (one.get("correct"), one.get("n")) if isinstance(one, Mapping) else (None, None)
+        return isinstance(correct, int) and isinstance(n, int) and 0 <= correct <= n
+
+    if not isinstance(attempts, (list, tuple)) or not all(fits(one) for one in attempts):
+        raise UserError(f"{where}: field 'attempts' is {attempts!r}; give a list of objects with numbers 'n' and 'correct' (at most n)")
+    return tuple(attempts)
 
 
 def _check_tests(tests: Any, where: str) -> None:
