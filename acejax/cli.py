@@ -36,8 +36,6 @@ def train(
     from acejax.training.run import Signals, open_run
     from acejax.verification.pool import VerificationPool
 
-    folder = open_run(loaded)
-    _quiet_libraries()
     v = loaded.verification
     pool = VerificationPool(
         v.workers or max(1, os.cpu_count() or 1),
@@ -46,10 +44,10 @@ def train(
         memory_limit_mb=v.memory_limit_mb,
         unsafe=v.unsafe,
     )
-    log = RunLog(folder, loaded.logging.tensorboard)
-    with pool, RunConsole(folder / "log.txt") as console, Signals().held() as signals:
+    with open_run(loaded) as folder, pool, RunConsole(folder / "log.txt") as console, Signals().held() as signals:
         from acejax.training.trainer import Trainer
 
+        log = RunLog(folder, loaded.logging.tensorboard)
         trainer = Trainer(loaded, folder, pool, console, log, signals)
         finished = trainer.run(until)
         entries = trainer.summary(finished)

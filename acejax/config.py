@@ -298,9 +298,11 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> tuple[RunCon
 
 def _read(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, Any], Origins]:
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise UserError(f"config {path}: {error.strerror or error}; give the path of a YAML file") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"config {path}: not UTF-8 text (byte {error.start}); save the file as UTF-8") from None
     if path.resolve() in seen:
         raise UserError(f"config {path}: 'extends' goes round in a circle; remove it from one of the files")
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import platform
@@ -20,6 +21,7 @@ from acejax.config import RunConfig, dump_yaml, load_config
 from acejax.errors import UserError
 
 PACKAGES = ("acejax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "transformers", "tokenizers", "sympy", "numpy")
+LOCK = ".lock"
 
 
 class Interrupted(Exception):
@@ -52,15 +54,33 @@ class Signals:
                 signal.signal(number, handler)
 
 
-def open_run(config: RunConfig) -> Path:
-    """Makes or checks the run's folder and saves the resolved configuration.
+@contextmanager
+def open_run(config: RunConfig) -> Iterator[Path]:
+    """Makes or checks the run's folder, saves the resolved configuration, and keeps other processes out of the folder until the end.
 
-    Raises UserError if the folder holds something else, or a run whose results another configuration made.
+    Raises UserError if the folder holds something else, a run whose results another configuration made, or a run that is going on.
     """
     folder = Path(config.output)
-    saved = folder / "config.yaml"
     if folder.exists() and not folder.is_dir():
         raise UserError(f"output {folder}: is a file; choose another output=")
+    if folder.exists() and not (folder / "config.yaml").exists() and any(f.name != LOCK for f in folder.iterdir()):
+        raise UserError(f"output {folder}: the folder is not empty and holds no run; choose another output=")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / LOCK).open("w")
+    except OSError as error:
+        raise UserError(f"output {folder}: {error.strerror}; choose a folder that can be written") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"output {folder}: another process is training there; wait for it, or choose another output=") from None
+        _claim(config, folder)
+        yield folder
+
+
+def _claim(config: RunConfig, folder: Path) -> None:
+    saved = folder / "config.yaml"
     if saved.exists() and not _trained(folder):  # a first start that failed leaves nothing that counts
         shutil.rmtree(folder / "policy", ignore_errors=True)
     elif saved.exists():
@@ -73,14 +93,7 @@ def open_run(config: RunConfig) -> Path:
             raise UserError(
                 f"output {folder} belongs to another run ('{changed}' differs); choose another output=, or remove the folder to start again"
             )
-    elif folder.exists() and any(folder.iterdir()):
-        raise UserError(f"output {folder}: the folder is not empty and holds no run; choose another output=")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_whole(saved, dump_yaml(config))
-    except OSError as error:
-        raise UserError(f"output {folder}: {error.strerror}; choose a folder that can be written") from None
-    return folder
+    write_whole(saved, dump_yaml(config))
 
 
 def _trained(folder: Path) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,7 @@ class Trainer:
         )
         if not self.sampler.stop_ids:
             raise UserError(f"{policy_folder}: no token ends a response; set eos_token in tokenizer_config.json, or sampling.stop_ids")
+        self._check_lengths()
         self.progress = Progress()
         rules = meshes.TRAINING
         if have:
@@ -102,10 +103,15 @@ class Trainer:
         if until is not None and until not in stages:
             raise UserError(f"--until {until}: no such stage; the stages are {', '.join(stages)}")
         self._announce(stages)
+        # All are prepared before the first begins: a fault in the last one's file should not wait for it.
+        prepared = {
+            name: self._supervised(name, stage) if stage.kind == "sft" else self._reinforced(name, stage)
+            for name, stage in stages.items()
+            if name not in self.progress.finished
+        }
         try:
-            for name, stage in stages.items():
-                if name not in self.progress.finished:
-                    self._stage(name, stage)
+            for name, step_once in prepared.items():
+                self._stage(name, stages[name], step_once)
                 if name == until:
                     break
         except Interrupted:
@@ -114,14 +120,17 @@ class Trainer:
             return False
         return True
 
-    def _stage(self, name: str, stage: Stage) -> None:
+    def _stage(self, name: str, stage: Stage, step_once: Callable[[], dict[str, Any]]) -> None:
         progress = self.progress
         if progress.stage != name:
             progress.enter(name)
+            # Moments of another stage's gradients scale this one's wrongly: a weight that was idle there moves up to 1/sqrt(1 - beta2)
+            # times too far here.
+            self.optimizer_state = None  # freed first
+            self.optimizer_state = initial_state(self.params, self.optimizer, self.mesh)
         if stage.kind == "grpo" and START not in progress.measured:
             self._measure_all(START)
         self.console.stage_begin(name, stage.kind, stage.domain if stage.kind == "grpo" else "worked solutions", stage.steps)
-        step_once = self._supervised(name, stage) if stage.kind == "sft" else self._reinforced(name, stage)
         every = self.config.evaluation.every
         while True:
             self.signals.check()
@@ -163,7 +172,7 @@ class Trainer:
         progress.finished[name] = progress.step
         self.save()
 
-    def _supervised(self, name: str, stage: Stage) -> Any:
+    def _supervised(self, name: str, stage: Stage) -> Callable[[], dict[str, Any]]:
         """Prepares a supervised stage and returns the function that takes one step of it."""
         config = self.config
         data = sft.prepare_traces(stage, self.tokenizer, config.policy.prompt_style, config.policy.prompt_tokens, config.seed)
@@ -185,7 +194,7 @@ class Trainer:
 
         return one
 
-    def _reinforced(self, name: str, stage: Stage) -> Any:
+    def _reinforced(self, name: str, stage: Stage) -> Callable[[], dict[str, Any]]:
         """Prepares a GRPO stage and returns the function that takes one step of it: sample, verify, update."""
         config, progress = self.config, self.progress
         prompts = self._prompts(gather_problems(stage.problems, config.seed), f"stage '{name}'")
@@ -382,6 +391,18 @@ class Trainer:
     def _note(self, text: str) -> None:
         self.console.say(text)
         self.log.write({"kind": "note", "step": self.progress.step, "text": text, "time": time.time()})
+
+    def _check_lengths(self) -> None:
+        """Prompt and response together must lie within the positions that the policy was made for."""
+        config, have = self.config, self.policy.max_positions
+        budgets = {f"stages.{name}": s.response_tokens for name, s in config.stages.items()}
+        budgets |= {f"evaluation.sets.{name}": s.response_tokens for name, s in config.evaluation.sets.items()}
+        name, longest = max(budgets.items(), key=lambda pair: pair[1])
+        if config.policy.prompt_tokens + longest > have:
+            raise UserError(
+                f"policy.prompt_tokens={config.policy.prompt_tokens} and {name}.response_tokens={longest} are more than the policy's "
+                f"{have} positions; lower one of them"
+            )
 
     def _announce(self, stages: dict[str, Stage]) -> None:
         device = meshes.describe(self.mesh)

@@ -1,5 +1,6 @@
 """A whole run on eight emulated devices: stages, records, interruption and resume, export."""
 
+import fcntl
 import json
 import signal
 from pathlib import Path
@@ -176,7 +177,8 @@ def test_export_gives_the_runs_weights_and_tokenizer(base, tmp_path, capsys):
         (["mesh={fsdp: 3, tensor: 2}"], "fsdp=3 x tensor=2 does not divide 8 devices"),
         (["mesh={fsdp: 2, tensor: 4}"], "mesh.tensor=4 does not divide the policy's heads (2)"),
         (["init=/nowhere/at/all"], "checkpoint /nowhere/at/all: no such folder"),
-        (["stages.math.problems=[{path: /nowhere.jsonl}]", "stages.warm=null"], "/nowhere.jsonl"),
+        (["stages.code.problems=[{path: /nowhere.jsonl}]"], "/nowhere.jsonl: there is no such file"),
+        (["policy.architecture.max_position_embeddings=50"], "policy.prompt_tokens=48 and stages.warm.response_tokens=48 are more than"),
         (["--until", "physics"], "--until physics: no such stage; the stages are warm, math, code"),
     ],
 )
@@ -209,6 +211,15 @@ def test_more_that_a_user_can_mend(base, tmp_path, capsys):
         assert run(*arguments) == 2, arguments
         error = capsys.readouterr().err.strip()
         assert message in error and len(error.splitlines()) == 1, error
+
+
+def test_one_process_a_folder(base, tmp_path, capsys):
+    _, path = base
+    (tmp_path / ".lock").touch()
+    with (tmp_path / ".lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert run("train", str(path), f"output={tmp_path}") == 2
+    assert f"output {tmp_path}: another process is training there" in capsys.readouterr().err
 
 
 def test_config_prints_every_value_with_its_origin(base, capsys):
