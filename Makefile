@@ -62,7 +62,7 @@ lint: .venv/.ready
 	@.venv/bin/mypy
 
 test: setup lint
-	$(ON_CPU) .venv/bin/python -m pytest -q
+	$(ON_CPU) .venv/bin/python -m pytest -q -n 2 --dist loadfile
 
 test-all: setup lint
 	$(ON_CPU) .venv/bin/python -m pytest -q -m "slow or not slow"
