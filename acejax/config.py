@@ -111,7 +111,8 @@ class Stop(Strict):
 
 
 class Stage(Strict):
-    """One stage of the curriculum. Token counts are tokens of the response; learning rates are AdamW's."""
+    """One stage of the curriculum. Token counts are tokens of the response; learning rates are AdamW's, whose moments each stage begins
+    afresh, as a run of its own would."""
 
     kind: Literal["sft", "grpo"]
     steps: PositiveInt
