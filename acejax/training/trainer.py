@@ -103,17 +103,16 @@ class Trainer:
         if until is not None and until not in stages:
             raise UserError(f"--until {until}: no such stage; the stages are {', '.join(stages)}")
         self._announce(stages)
+        wanted = list(stages) if until is None else list(stages)[: list(stages).index(until) + 1]
         # All are prepared before the first begins: a fault in the last one's file should not wait for it.
         prepared = {
-            name: self._supervised(name, stage) if stage.kind == "sft" else self._reinforced(name, stage)
-            for name, stage in stages.items()
+            name: self._supervised(name, stages[name]) if stages[name].kind == "sft" else self._reinforced(name, stages[name])
+            for name in wanted
             if name not in self.progress.finished
         }
         try:
             for name, step_once in prepared.items():
                 self._stage(name, stages[name], step_once)
-                if name == until:
-                    break
         except Interrupted:
             self.save()
             self.console.warn(f"interrupted at step {self.progress.step}; saved. The same command goes on from here.")

@@ -137,7 +137,9 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(base, tmp_path, monkeypa
 def test_until_stops_after_a_stage_and_the_rest_follows(base, tmp_path, capsys):
     whole, path = base
     output = f"output={tmp_path / 'run'}"
-    assert run("train", str(path), output, "--until", "warm") == 0
+    for _ in range(2):  # the second finds the stage finished and stays there
+        assert run("train", str(path), output, "--until", "warm") == 0
+        assert checkpoint.steps(tmp_path / "run")[-1] == 3
     assert checkpoint.load_progress(tmp_path / "run", 3).finished == {"warm": 3}
     assert run("train", str(path), output) == 0
     for name, array in weights(whole).items():
