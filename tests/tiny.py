@@ -1,13 +1,14 @@
 """A policy small enough to compile in seconds, meshes to put it on, and its forward pass written again in plain numpy."""
 
+from functools import cache
 from typing import Any
 
 import jax
 import numpy as np
 
-from acejax.mesh import make_mesh
-from acejax.policy.config import PolicyConfig
-from acejax.policy.transformer import Params, initialise
+from acejax.mesh import TRAINING, make_mesh
+from acejax.policy.config import PolicyConfig, Rope
+from acejax.policy.transformer import Params, initialise, shardings
 
 CONFIG = PolicyConfig(
     model_type="qwen2",
@@ -19,10 +20,9 @@ CONFIG = PolicyConfig(
     heads=4,
     kv_heads=2,
     head_dim=8,
-    rope_theta=10_000.0,
+    rope=Rope(10_000.0),
     norm_eps=1e-6,
     tied=True,
-    qkv_bias=True,
     max_positions=128,
 )
 
@@ -37,23 +37,21 @@ def eight_devices() -> Any:
 
 def random_params(mesh: Any, rules: Any, config: PolicyConfig = CONFIG, scale: float = 1.0) -> Params:
     """Weights far enough from zero that distributions are peaked; biases and norms are random too."""
-    params = jax.device_get(initialise(config, 0, one_device(), rules))
+    return jax.device_put(_on_the_host(config, scale), shardings(config, mesh, rules))
+
+
+@cache
+def _on_the_host(config: PolicyConfig, scale: float) -> Params:
+    params = jax.device_get(initialise(config, 0, one_device(), TRAINING))
     rng = np.random.default_rng(1)
-    moved = jax.tree.map(lambda w: (scale * w + 0.1 * rng.standard_normal(w.shape)).astype(np.float32), params)
-    return jax.device_put(moved, jax.tree.map(lambda s: s, _shardings(config, mesh, rules)))
-
-
-def _shardings(config: PolicyConfig, mesh: Any, rules: Any) -> Any:
-    from acejax.policy.transformer import shardings
-
-    return shardings(config, mesh, rules)
+    return jax.tree.map(lambda w: (scale * w + 0.1 * rng.standard_normal(w.shape)).astype(np.float32), params)
 
 
 def reference_logprobs(params: Params, ids: np.ndarray, temperature: float, config: PolicyConfig = CONFIG) -> np.ndarray:
     """One sequence [T] -> log-probabilities [T,V] of the next token at each position, in float64 and without any shared code."""
     p = jax.tree.map(lambda w: np.asarray(w, np.float64), jax.device_get(params))
     half = config.head_dim // 2
-    angles = np.arange(len(ids))[:, None] * config.rope_theta ** (-np.arange(half) / half)
+    angles = np.arange(len(ids))[:, None] * config.rope.theta ** (-np.arange(half) / half)
 
     def norm(x: np.ndarray, scale: np.ndarray) -> np.ndarray:
         return x / np.sqrt((x * x).mean(-1, keepdims=True) + config.norm_eps) * scale

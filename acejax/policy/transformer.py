@@ -1,4 +1,4 @@
-"""The policy as pure functions over a pytree: Qwen2, and Llama as the same without query, key and value biases.
+"""The policy as pure functions over a pytree: Llama; Qwen2, which adds biases to query, key and value; Qwen3, which norms query and key.
 
 Dimension letters are listed in attention.py. Each weight is declared once, in `declare`: shapes, shardings and initial values all
 come from there. Layers are stacked along L and scanned.
@@ -17,8 +17,9 @@ from jax.sharding import Mesh, NamedSharding
 
 from acejax.errors import UserError
 from acejax.mesh import SAMPLING, Rules
-from acejax.policy.attention import attend, rotary, rotate, segment_mask
+from acejax.policy.attention import attend_rows
 from acejax.policy.config import PolicyConfig
+from acejax.policy.rope import rotary, rotate
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Weight:
 
 @struct.dataclass
 class Layer:
-    """Weights of all layers, stacked along the first axis. Biases are None where the architecture has none."""
+    """Weights of all layers, stacked along the first axis. What an architecture does not have is None."""
 
     attention_norm: Any  # [L,D]
     q: Any  # [L,D,K,R,C]
@@ -41,6 +42,8 @@ class Layer:
     q_bias: Any  # [L,K,R,C]
     k_bias: Any  # [L,K,C]
     v_bias: Any  # [L,K,C]
+    q_norm: Any  # [L,C]
+    k_norm: Any  # [L,C]
     o: Any  # [L,K,R,C,D]
     mlp_norm: Any  # [L,D]
     gate: Any  # [L,D,F]
@@ -64,7 +67,7 @@ def declare(config: PolicyConfig) -> Params:
     K, R, C = config.kv_heads, config.queries_per_kv, config.head_dim
     std = D**-0.5
     out = 0.2 * std * (2 * L) ** -0.5  # branches start small beside the embedding that they are added to, so copying is learned early
-    bias = config.qkv_bias
+    bias, norm = config.qkv_bias, config.qk_norm
     layers = Layer(
         attention_norm=Weight((L, D), ("layers", None), None),
         q=Weight((L, D, K, R, C), ("layers", "width", "heads", None, None), std),
@@ -73,6 +76,8 @@ def declare(config: PolicyConfig) -> Params:
         q_bias=Weight((L, K, R, C), ("layers", "heads", None, None), 0.0) if bias else None,
         k_bias=Weight((L, K, C), ("layers", "heads", None), 0.0) if bias else None,
         v_bias=Weight((L, K, C), ("layers", "heads", None), 0.0) if bias else None,
+        q_norm=Weight((L, C), ("layers", None), None) if norm else None,
+        k_norm=Weight((L, C), ("layers", None), None) if norm else None,
         o=Weight((L, K, R, C, D), ("layers", "heads", None, None, "width"), out),
         mlp_norm=Weight((L, D), ("layers", None), None),
         gate=Weight((L, D, F), ("layers", "width", "mlp"), std),
@@ -107,8 +112,8 @@ def convert(params: Params, config: PolicyConfig, mesh: Mesh, dtype: str) -> Par
         return jax.jit(lambda p: jax.tree.map(lambda w, s: jax.reshard(w.astype(dtype), s.spec), p, placed))(params)
 
 
-def initialise(config: PolicyConfig, seed: int, mesh: Mesh, rules: Rules) -> Params:
-    """Random fp32 weights, drawn on the devices that hold them; the values do not depend on the mesh."""
+def initialise(config: PolicyConfig, seed: int, mesh: Mesh, rules: Rules, dtype: str = "float32") -> Params:
+    """Random weights in `dtype`, drawn on the devices that hold them; the values do not depend on the mesh."""
 
     def draw() -> Params:
         leaves, tree = jax.tree.flatten(declare(config))
@@ -116,7 +121,7 @@ def initialise(config: PolicyConfig, seed: int, mesh: Mesh, rules: Rules) -> Par
         return jax.tree.unflatten(
             tree,
             [
-                jnp.ones(w.shape) if w.init is None else w.init * jax.random.normal(key, w.shape)
+                (jnp.ones(w.shape) if w.init is None else w.init * jax.random.normal(key, w.shape)).astype(dtype)
                 for w, key in zip(leaves, keys, strict=True)
             ],
         )
@@ -169,6 +174,8 @@ def block(
         v = jnp.einsum("BTD,DKC->BTKC", h, use("v"))
         if config.qkv_bias:
             q, k, v = q + use("q_bias"), k + use("k_bias"), v + use("v_bias")
+        if config.qk_norm:
+            q, k = rms_norm(q, layer.q_norm, config.norm_eps), rms_norm(k, layer.k_norm, config.norm_eps)
         mixed, kept = attention(rotate(q, *angles), rotate(k, *angles), v)
         x = x + jnp.einsum("BTKRC,KRCD->BTD", mixed, use("o"), out_sharding=stay)
     with jax.named_scope("mlp"):
@@ -193,11 +200,10 @@ def hidden(
 
     With `keep_cache`, the second result is (keys, values), each [L,B,T,K,C]; else None.
     """
-    mask = segment_mask(segments)
-    angles = rotary(positions, config.head_dim, config.rope_theta)
+    angles = rotary(positions, config.rope, config.head_dim)
 
     def attention(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, Any]:
-        return attend(q, k, v, mask), (k, v) if keep_cache else None
+        return attend_rows(q, k, v, segments, config.attention, rules), (k, v) if keep_cache else None
 
     def step(x: jax.Array, layer: Layer) -> tuple[jax.Array, Any]:
         return block(layer, x, angles, config, rules, attention)

@@ -19,8 +19,9 @@ from flax import struct
 from jax.sharding import Mesh
 
 from acejax.mesh import SAMPLING, place, row_divisor
-from acejax.policy.attention import attend, rotary
+from acejax.policy.attention import attend
 from acejax.policy.config import PolicyConfig
+from acejax.policy.rope import rotary
 from acejax.policy.transformer import Layer, Params, block, embed, hidden, logits, rms_norm, unroll
 from acejax.sampling.cache import Cache, from_prompts, repeat_rows
 
@@ -151,7 +152,7 @@ def advance(params: Params, state: State, temperature: jax.Array, pad_id: jax.Ar
     prompt = settings.prompt
     columns = jnp.arange(prompt + settings.response)
     visible = (columns < state.prompt_length[:, None]) | ((columns >= prompt) & (columns <= prompt + t))
-    angles = rotary((state.prompt_length + t)[:, None], config.head_dim, config.rope_theta)
+    angles = rotary((state.prompt_length + t)[:, None], config.rope, config.head_dim)
 
     def step(carry: tuple[jax.Array, Cache, jax.Array], layer: Layer) -> tuple[Any, None]:
         x, cache, index = carry

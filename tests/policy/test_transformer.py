@@ -13,7 +13,7 @@ from acejax.mesh import TRAINING, Rules, make_mesh, place
 from acejax.policy.transformer import hidden, initialise, score, shardings
 
 TEMPERATURE = 0.7
-LLAMA = dataclasses.replace(CONFIG, model_type="llama", qkv_bias=False, tied=False, tokens=64)
+LLAMA = dataclasses.replace(CONFIG, model_type="llama", tied=False, tokens=64)
 
 
 def scored(params, ids, positions, segments, mesh, config=CONFIG, chunk=8):
