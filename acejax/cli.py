@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from acejax.config import dump_yaml, load_config
 from acejax.errors import UserError
@@ -76,20 +79,21 @@ def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's fold
     Console().print(str(write_report(run)), soft_wrap=True)
 
 
+Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16 or float16 for all tensors; otherwise each keeps its own.")]
+
+
 @app.command()
 def convert(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="A GGUF file, or any CHECKPOINT.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The Hugging Face folder to write.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write.")],
+    dtype: Dtype = None,
+    orbax: Annotated[bool, typer.Option("--orbax", help="Write an orbax folder instead of a Hugging Face folder.")] = False,
 ) -> None:
-    """Turn a GGUF file, or any checkpoint, into a Hugging Face folder."""
-    if source.endswith(".gguf"):
-        from acejax.policy.gguf import convert_gguf
+    """Turn a GGUF file, or any checkpoint, into a Hugging Face folder or an orbax folder."""
+    from acejax.training import export as exports
 
-        convert_gguf(Path(source), out)
-    else:
-        from acejax.training.export import export_checkpoint
-
-        export_checkpoint(source, out)
+    with _bytes_bar("converting") as progress:
+        exports.convert(source, out, dtype, orbax, progress)
     Console().print(f"wrote {out}", soft_wrap=True)
 
 
@@ -97,12 +101,28 @@ def convert(
 def export(
     checkpoint: Annotated[str, typer.Argument(metavar="CHECKPOINT", help="RUN[@STEP|@STAGE|@best], a folder or a hub id.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The Hugging Face folder to write.")],
+    dtype: Dtype = None,
+    push: Annotated[str | None, typer.Option(metavar="OWNER/NAME", help="Upload the folder to this hub repository too.")] = None,
+    private: Annotated[bool, typer.Option("--private", help="If --push makes the repository, only you can see it.")] = False,
 ) -> None:
-    """Write a checkpoint as a Hugging Face folder."""
-    from acejax.training.export import export_checkpoint
+    """Write a checkpoint as a Hugging Face folder, and optionally push it to the hub."""
+    from acejax.training import export as exports
 
-    export_checkpoint(checkpoint, out)
+    with _bytes_bar("exporting") as progress:
+        exports.export_checkpoint(checkpoint, out, dtype, progress)
     Console().print(f"wrote {out}", soft_wrap=True)
+    if push is not None:
+        Console().print(f"pushed to {exports.push(out, push, private)}", soft_wrap=True)
+
+
+@contextmanager
+def _bytes_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar over bytes, on stderr and on a terminal only."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _quiet_libraries() -> None:

@@ -35,12 +35,13 @@ class Strict(pydantic.BaseModel):
 class Architecture(Strict):
     """Shape of a policy that starts from random weights; the names are those of a Hugging Face config.json."""
 
-    model_type: Literal["qwen2", "llama"] = "qwen2"
+    model_type: Literal["qwen2", "qwen3", "llama"] = "qwen2"
     hidden_size: PositiveInt = 128
     intermediate_size: PositiveInt = 384
     num_hidden_layers: PositiveInt = 4
     num_attention_heads: PositiveInt = 4
     num_key_value_heads: PositiveInt = 2
+    head_dim: PositiveInt | None = None
     rope_theta: Positive = 10_000.0
     rms_norm_eps: Positive = 1e-6
     tie_word_embeddings: bool = True
@@ -48,7 +49,14 @@ class Architecture(Strict):
 
 
 class Policy(Strict):
+    """`preset` names the shape that `init` must have (policy/presets.py). `attention` is the form of attention over whole rows: plain XLA,
+    the splash kernel of TPUs, the flash kernel of GPUs; "auto" takes the device's. `weight_dtype` is that of the weights which are
+    trained: in bfloat16 an update below 1/256 of a weight is lost."""
+
     architecture: Architecture | None = None
+    preset: str | None = None
+    attention: Literal["auto", "plain", "splash", "flash"] = "auto"
+    weight_dtype: Literal["float32", "bfloat16"] = "float32"
     prompt_style: Literal["builtin", "chat", "r1", "chatml"] = "chat"
     prompt_tokens: PositiveInt = 1024
     compute_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -199,6 +207,9 @@ class Evaluation(Strict):
 
 
 class Checkpoints(Strict):
+    """`export` writes a Hugging Face folder in that dtype to RUN/exports/STAGE at each stage's end."""
+
+    export: Literal["float32", "bfloat16"] | None = None
     every: PositiveInt = 20
     keep: PositiveInt = 2
 

@@ -73,9 +73,13 @@ class Optimizer:
 
 
 def initial_state(params: Params, optimizer: Optimizer, mesh: Mesh) -> Any:
-    """AdamW's moments, sharded as the weights are."""
+    """AdamW's moments, fp32 whatever the weights are, sharded as these are."""
     with jax.set_mesh(mesh):
-        return optimizer.transform().init(params)
+        return optimizer.transform().init(_wide(params))
+
+
+def _wide(tree: Any) -> Any:
+    return jax.tree.map(lambda a: a.astype(jnp.float32), tree)
 
 
 def row_sums(params: Params, rows: Rows, temperature: jax.Array, config: PolicyConfig, dtype: str, remat: bool) -> tuple[jax.Array, Any]:
@@ -123,8 +127,8 @@ def take_step(params: Params, state: Any, sums: Sums, learning_rate: jax.Array, 
     """Divides by the tokens, clips, and moves the weights. Returns weights, optimizer state and the metrics as device scalars."""
     tokens = jnp.maximum(sums.tokens, 1)
     gradient = jax.tree.map(lambda g: g / tokens, sums.gradient)
-    move, state = optimizer.transform().update(gradient, state, params)
-    params = jax.tree.map(lambda w, m: w - learning_rate * m, params, move)
+    move, state = optimizer.transform().update(gradient, state, _wide(params))
+    params = jax.tree.map(lambda w, m: (w - learning_rate * m).astype(w.dtype), params, move)
     metrics = {
         "loss": sums.loss / tokens,
         "nll": sums.nll / tokens,
@@ -142,7 +146,11 @@ def take_step(params: Params, state: Any, sums: Sums, learning_rate: jax.Array, 
 def _zeros(params: Params) -> Sums:
     # The scalars are separate arrays because a donated buffer may be given once only.
     names = ("loss", "nll", "entropy", "entropy_tempered", "gap", "gap_max")
-    return Sums(gradient=jax.tree.map(jnp.zeros_like, params), tokens=jnp.zeros((), jnp.int32), **{name: jnp.zeros(()) for name in names})
+    return Sums(
+        gradient=jax.tree.map(lambda w: jnp.zeros_like(w, jnp.float32), params),
+        tokens=jnp.zeros((), jnp.int32),
+        **{name: jnp.zeros(()) for name in names},
+    )
 
 
 def update(

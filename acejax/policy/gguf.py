@@ -1,28 +1,28 @@
 """Turns a GGUF file (the format of llama.cpp) into a Hugging Face folder: float weights, configuration, tokenizer, chat template."""
 
 import json
-import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import ml_dtypes
 import numpy as np
-from gguf import GGUFReader, dequantize
-from safetensors.numpy import save_file
+from gguf import GGMLQuantizationType, GGUFReader, ReaderTensor, dequantize
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from acejax.errors import UserError
+from acejax.policy.config import ARCHITECTURES, from_hf
+from acejax.policy.folder import DTYPES, Progress, Tensor, write_folder
+from acejax.policy.port import check_weights
 
-_CLASSES = {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM"}
-_DTYPES = {"float32": np.dtype(np.float32), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
+# Unquantized tensors keep their dtype; all others become float32.
+_FLOATS = {GGMLQuantizationType.F16: "F16", GGMLQuantizationType.BF16: "BF16", GGMLQuantizationType.F64: "F64"}
 _TOP = {"token_embd.weight": "model.embed_tokens.weight", "output_norm.weight": "model.norm.weight", "output.weight": "lm_head.weight"}
 _IN_BLOCK = {
     "attn_norm": "input_layernorm",
     "attn_q": "self_attn.q_proj",
     "attn_k": "self_attn.k_proj",
     "attn_v": "self_attn.v_proj",
+    "attn_q_norm": "self_attn.q_norm",
+    "attn_k_norm": "self_attn.k_norm",
     "attn_output": "self_attn.o_proj",
     "ffn_norm": "post_attention_layernorm",
     "ffn_gate": "mlp.gate_proj",
@@ -45,12 +45,12 @@ _ID_KEYS = {
 _CONTROL, _USER_DEFINED, _UNUSED = 3, 4, 5
 
 
-def read_gguf(path: Path) -> tuple[dict[str, Any], Iterator[tuple[str, np.ndarray]], dict[str, Any]]:
-    """Opens a GGUF file of architecture llama or qwen2.
+def read_gguf(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, str]]:
+    """Opens a GGUF file of architecture llama, qwen2 or qwen3.
 
-    Returns the content of config.json; the weights as (Hugging Face name, float32 array of Hugging Face's shape), dequantized one by
-    one as they are asked for; and the content of the other JSON files of the folder by file name (tokenizer.json,
-    tokenizer_config.json, generation_config.json). Raises UserError for a file that is not GGUF, or holds what we cannot represent.
+    Returns the content of config.json; the weights under Hugging Face's names and in its shapes, each dequantized when it is read; and
+    the other JSON files of the folder by file name (tokenizer.json, tokenizer_config.json, generation_config.json). Raises UserError
+    for a file that is not GGUF, or holds what we cannot represent.
     """
     if not path.is_file():
         raise UserError(f"{path}: there is no such file; give the path of a .gguf file")
@@ -60,52 +60,41 @@ def read_gguf(path: Path) -> tuple[dict[str, Any], Iterator[tuple[str, np.ndarra
     except (ValueError, IndexError, KeyError) as error:
         raise UserError(f"{path}: this is not a whole GGUF file ({error}); download it again") from None
     architecture = meta.get("general.architecture")
-    if architecture not in _CLASSES:
-        raise UserError(f"{path}: architecture {architecture!r} is not supported; give a model of {' or '.join(_CLASSES)}")
+    if architecture not in ARCHITECTURES:
+        raise UserError(f"{path}: architecture {architecture!r} is not supported; give a model of {' or '.join(ARCHITECTURES)}")
     names = {tensor.name: _hf_name(tensor.name, path) for tensor in reader.tensors}
-    config = _config(meta, {tensor.name: tensor.data.shape for tensor in reader.tensors}, path)
-
-    def tensors() -> Iterator[tuple[str, np.ndarray]]:
-        for tensor in reader.tensors:
-            try:
-                value = np.asarray(dequantize(tensor.data, tensor.tensor_type), dtype=np.float32)
-            except NotImplementedError:
-                raise UserError(
-                    f"{path}: {tensor.name} is quantized as {tensor.tensor_type.name}, which cannot be read; use another file"
-                ) from None
-            if architecture == "llama" and ".attn_q." in tensor.name:
-                value = _unpermute(value, config["num_attention_heads"])
-            if architecture == "llama" and ".attn_k." in tensor.name:
-                value = _unpermute(value, config["num_key_value_heads"])
-            yield names[tensor.name], value
-
-    return config, tensors(), _tokenizer_files(meta, config, path)
+    config = _config(meta, {tensor.name: tuple(reversed(tensor.shape.tolist())) for tensor in reader.tensors}, path)
+    heads = {}  # llama.cpp turns the rows of these round, for this architecture alone
+    if architecture == "llama":
+        heads = {"attn_q": config["num_attention_heads"], "attn_k": config["num_key_value_heads"]}
+    tensors = {names[t.name]: _tensor(t, heads.get(t.name.split(".")[-2]), path) for t in reader.tensors}
+    files = {
+        name: json.dumps(content, indent=2, ensure_ascii=False) + "\n" for name, content in _tokenizer_files(meta, config, path).items()
+    }
+    return config, tensors, files
 
 
-def convert_gguf(path: Path, out: Path, dtype: str = "float32") -> None:
-    """Writes the GGUF file `path` as the Hugging Face folder `out`, weights in `dtype` ("float32" or "bfloat16").
+def _tensor(found: ReaderTensor, heads: int | None, path: Path) -> Tensor:
+    def read(index: Any) -> np.ndarray:
+        try:
+            value = np.asarray(dequantize(found.data, found.tensor_type), dtype=np.float32)
+        except NotImplementedError:
+            kind = found.tensor_type.name
+            raise UserError(f"{path}: {found.name} is quantized as {kind}, which cannot be read; use another file") from None
+        return (_unpermute(value, heads) if heads else value)[index]
 
-    The folder appears whole or not at all. The whole model passes through host memory. Raises UserError when `out` already holds files,
-    and whatever read_gguf raises.
+    whole = Tensor(tuple(reversed(found.shape.tolist())), np.dtype(np.float32), read)
+    return whole.cast(str(DTYPES[_FLOATS.get(found.tensor_type, "F32")]))
+
+
+def convert_gguf(path: Path, out: Path, dtype: str | None = None, progress: Progress | None = None) -> None:
+    """Writes the GGUF file `path` as the Hugging Face folder `out`, weights in `dtype` (None: quantized ones in float32, others as is).
+
+    The folder appears whole or not at all. Raises UserError when `out` already holds files, and whatever read_gguf raises.
     """
-    if dtype not in _DTYPES:
-        raise UserError(f"dtype: {dtype!r} is not one of {', '.join(_DTYPES)}")
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise UserError(f"{out}: it exists already; delete it or name another folder")
     config, tensors, files = read_gguf(path)
-    config["dtype"] = dtype
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.parent / f".{out.name}.{os.getpid()}.part"
-    try:
-        part.mkdir()
-        for name, content in {"config.json": config, **files}.items():
-            (part / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        weights = {name: np.ascontiguousarray(value, dtype=_DTYPES[dtype]) for name, value in tensors}
-        save_file(weights, part / "model.safetensors", metadata={"format": "pt"})
-        (part / "model.safetensors").chmod(0o644)  # safetensors makes it readable by its owner alone
-        part.rename(out)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    tensors = check_weights(tensors, from_hf(config, str(path)), str(path))
+    write_folder(out, config, {name: tensor.cast(dtype) for name, tensor in tensors.items()}, files, None, progress)
 
 
 def _unpermute(value: np.ndarray, heads: int) -> np.ndarray:
@@ -123,7 +112,7 @@ def _hf_name(name: str, path: Path) -> str:
     parts = name.split(".")
     if len(parts) == 4 and parts[0] == "blk" and parts[2] in _IN_BLOCK:
         return f"model.layers.{parts[1]}.{_IN_BLOCK[parts[2]]}.{parts[3]}"
-    raise UserError(f"{path}: tensor {name!r} has no place in a llama or qwen2 model; give a plain dense model without rope factors")
+    raise UserError(f"{path}: tensor {name!r} has no place in a llama, qwen2 or qwen3 model; give a plain dense model without rope factors")
 
 
 def _need(meta: dict[str, Any], key: str, path: Path) -> Any:
@@ -144,13 +133,13 @@ def _config(meta: dict[str, Any], shapes: dict[str, tuple[int, ...]], path: Path
         return _need(meta, f"{architecture}.{key}", path)
 
     scaling = meta.get(f"{architecture}.rope.scaling.type", "none")
-    if scaling != "none":
+    if scaling not in ("none", "linear", "yarn"):
         raise UserError(f"{path}: rope scaling {scaling!r} is not supported; give a model without it")
     if "token_embd.weight" not in shapes:
         raise UserError(f"{path}: it holds no token embedding; give a whole model, not an adapter or a vocabulary")
     heads = need("attention.head_count")
     config = {
-        "architectures": [_CLASSES[architecture]],
+        "architectures": [ARCHITECTURES[architecture][0]],
         "model_type": architecture,
         "vocab_size": int(shapes["token_embd.weight"][0]),
         "hidden_size": need("embedding_length"),
@@ -165,6 +154,10 @@ def _config(meta: dict[str, Any], shapes: dict[str, tuple[int, ...]], path: Path
         "rope_theta": _short(meta.get(f"{architecture}.rope.freq_base", 10000.0)),
         "tie_word_embeddings": "output.weight" not in shapes,
     }
+    if scaling != "none":
+        config["rope_scaling"] = {"rope_type": scaling, "factor": _short(need("rope.scaling.factor"))}
+        if scaling == "yarn":
+            config["rope_scaling"]["original_max_position_embeddings"] = need("rope.scaling.original_context_length")
     if architecture == "llama":
         config["attention_bias"] = "blk.0.attn_q.bias" in shapes
     for role in ("bos", "eos", "pad"):

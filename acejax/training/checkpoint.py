@@ -1,11 +1,13 @@
 """Checkpoints of a run, through orbax, and what a CHECKPOINT on the command line stands for.
 
 `RUN/checkpoints/STEP/` holds `state` (orbax: weights and optimizer state) and `progress.json`; a folder appears under its name only
-when it is whole. `RUN/policy/` holds the policy's config.json, tokenizer and generation config.
+when it is whole. `RUN/policy/` holds the policy's config.json, tokenizer and generation config. An orbax folder is the same without a
+run: config.json, tokenizer, and `state` with the weights.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Collection
@@ -19,11 +21,15 @@ import orbax.checkpoint as ocp
 from jax.sharding import Mesh
 
 from acejax.errors import UserError
-from acejax.mesh import Rules
+from acejax.mesh import TRAINING, Rules, make_mesh
 from acejax.policy import port
 from acejax.policy.config import PolicyConfig
-from acejax.policy.transformer import Params, declare, shardings
+from acejax.policy.folder import Progress as Bytes
+from acejax.policy.folder import copy_tokenizer, whole_folder
+from acejax.policy.transformer import Layer, Params, declare, shardings
 from acejax.training.curriculum import Progress
+
+STATE = "state"
 
 
 def save(run: Path, params: Params, optimizer_state: Any, progress: Progress) -> Path:
@@ -33,7 +39,7 @@ def save(run: Path, params: Params, optimizer_state: Any, progress: Progress) ->
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(partial.absolute() / "state", {"params": params, "optimizer": optimizer_state})
+        checkpointer.save(partial.absolute() / STATE, {"params": params, "optimizer": optimizer_state})
     (partial / "progress.json").write_text(progress.to_json())
     _remove(final)
     partial.rename(final)
@@ -72,7 +78,7 @@ def restore(run: Path, step: int, params: Any, optimizer_state: Any) -> tuple[Pa
         lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=a.sharding), {"params": params, "optimizer": optimizer_state}
     )
     with ocp.StandardCheckpointer() as checkpointer:
-        found = checkpointer.restore(_folder(run, step).absolute() / "state", target)
+        found = checkpointer.restore(_folder(run, step).absolute() / STATE, target)
     return found["params"], found["optimizer"]
 
 
@@ -88,19 +94,42 @@ class Source:
     run: Path | None = None
     step: int | None = None
 
-    def load(self, config: PolicyConfig, mesh: Mesh, rules: Rules) -> Params:
-        """The weights in fp32 on `mesh`."""
-        if self.run is None or self.step is None:
-            return port.load_params(self.folder, config, mesh, rules)
-        target = jax.tree.map(
-            lambda w, s: jax.ShapeDtypeStruct(w.shape, jnp.float32, sharding=s), declare(config), shardings(config, mesh, rules)
-        )
-        path = _folder(self.run, self.step).absolute() / "state"
+    @property
+    def state(self) -> Path | None:
+        """The orbax folder of the weights; None where they are safetensors."""
+        if self.run is not None and self.step is not None:
+            return _folder(self.run, self.step) / STATE
+        return self.folder / STATE if (self.folder / STATE).is_dir() else None
+
+    def load(self, config: PolicyConfig, mesh: Mesh, rules: Rules, dtype: str | None = "float32", progress: Bytes | None = None) -> Params:
+        """The weights on `mesh`, in `dtype` or, with None, in their own."""
+        if self.state is None:
+            return port.load_params(port.open_weights(self.folder, config), config, mesh, rules, dtype, progress)
+        path = self.state.absolute()
         with ocp.PyTreeCheckpointer() as checkpointer:
+            saved = checkpointer.metadata(path).item_metadata.tree["params"]
+            layers = Layer(**{field.name: saved["layers"].get(field.name) for field in dataclasses.fields(Layer)})
+            target = jax.tree.map(
+                lambda w, s, m: jax.ShapeDtypeStruct(w.shape, m.dtype if dtype is None else jnp.dtype(dtype), sharding=s),
+                declare(config),
+                shardings(config, mesh, rules),
+                Params(saved["embedding"], layers, saved["norm"], saved.get("head")),
+            )
             arguments = ocp.args.PyTreeRestore(
                 item={"params": target}, restore_args=ocp.checkpoint_utils.construct_restore_args({"params": target}), partial_restore=True
             )
             return checkpointer.restore(path, args=arguments)["params"]
+
+
+def write_orbax(out: Path, source: Source, dtype: str | None, progress: Bytes | None) -> None:
+    """Writes the weights of `source` as an orbax folder, with its config.json and tokenizer; as a whole or not at all."""
+    config = port.read_config(source.folder)
+    with whole_folder(out) as partial:
+        params = source.load(config, make_mesh(), TRAINING, dtype, progress)
+        with ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save(partial / STATE, {"params": params})
+        copy_tokenizer(source.folder, partial)
+        shutil.copyfile(source.folder / "config.json", partial / "config.json")
 
 
 def resolve(text: str) -> Source:

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from acejax.training.metrics import clock, comparison, percent, with_interval
 
-Phase = Literal["sampling", "verifying", "updating", "evaluating", "training", "saving"]
+Phase = Literal["sampling", "verifying", "updating", "evaluating", "training", "saving", "loading"]
 COLORS: Mapping[Phase, str] = {
     "sampling": "cyan",
     "verifying": "magenta",
@@ -25,6 +25,7 @@ COLORS: Mapping[Phase, str] = {
     "evaluating": "yellow",
     "training": "green",
     "saving": "blue",
+    "loading": "blue",
 }
 BAR_CELLS = 16
 # Without a terminal nothing shows that a long phase goes on, so a line says so this often.

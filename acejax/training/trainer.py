@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,9 +19,8 @@ from acejax.grpo.objective import group_advantages, group_token_weights
 from acejax.grpo.packing import Item, pack
 from acejax.grpo.update import Optimizer, initial_state, update
 from acejax.policy import port
-from acejax.policy.config import PolicyConfig, to_hf
+from acejax.policy.config import PolicyConfig
 from acejax.policy.transformer import convert, initialise
-from acejax.problems.tokenizer import build_tokenizer
 from acejax.rollout import Judged, Prompt, Rollout, Sampler, prepare, rollout
 from acejax.training import checkpoint, sft
 from acejax.training.console import RunConsole
@@ -33,12 +32,13 @@ from acejax.training.curriculum import (
     should_stop,
     shuffled,
 )
+from acejax.training.export import export_params
 from acejax.training.metrics import RunLog, read_metrics, write_summary
-from acejax.training.run import Interrupted, Signals, write_environment, write_whole
+from acejax.training.policy import compute_dtype, policy_folder, policy_shape
+from acejax.training.run import Interrupted, Signals, write_environment
 from acejax.verification.pool import VerificationPool
 
 START = "start"
-VOCABULARY_MULTIPLE = 64  # embedding rows are rounded up to it, so that they divide over tensor axes
 
 
 class Trainer:
@@ -50,20 +50,19 @@ class Trainer:
         self.sampling_mesh = meshes.make_mesh(config.mesh.fsdp, config.mesh.tensor, jax.local_devices())
         if config.update.rows % meshes.row_divisor(self.mesh):
             raise UserError(f"update.rows={config.update.rows} is not a multiple of mesh.fsdp={meshes.row_divisor(self.mesh)}; round it up")
-        named = config.policy.compute_dtype
-        self.dtype = ("float32" if jax.default_backend() == "cpu" else "bfloat16") if named == "auto" else named
+        self.dtype = compute_dtype(config)
         o = config.optimizer
         self.optimizer = Optimizer(o.beta1, o.beta2, o.eps, o.weight_decay, o.clip_norm)
         have = checkpoint.steps(folder)
         source = None if config.init is None or have else checkpoint.resolve(config.init)
-        policy_folder = _policy_folder(config, folder, source)
-        self.tokenizer = port.load_tokenizer(policy_folder)
-        self.policy: PolicyConfig = port.read_config(policy_folder, len(self.tokenizer))
+        opened = policy_folder(config, folder, source)
+        self.tokenizer = port.load_tokenizer(opened)
+        self.policy: PolicyConfig = policy_shape(config, opened, len(self.tokenizer))
         self.sampler = Sampler(
             config=self.policy,
             mesh=self.sampling_mesh,
             tokenizer=self.tokenizer,
-            stop_ids=tuple(sorted({*port.stop_ids(policy_folder, self.tokenizer), *config.sampling.stop_ids})),
+            stop_ids=tuple(sorted({*port.stop_ids(opened, self.tokenizer), *config.sampling.stop_ids})),
             pad_id=self.tokenizer.pad_token_id or 0,
             prompt_tokens=config.policy.prompt_tokens,
             slots=config.sampling.slots,
@@ -71,22 +70,24 @@ class Trainer:
             dtype=self.dtype,
         )
         if not self.sampler.stop_ids:
-            raise UserError(f"{policy_folder}: no token ends a response; set eos_token in tokenizer_config.json, or sampling.stop_ids")
+            raise UserError(f"{opened}: no token ends a response; set eos_token in tokenizer_config.json, or sampling.stop_ids")
         self._check_lengths()
-        self.progress = Progress()
+        self.progress, weights = Progress(), config.policy.weight_dtype
         rules = meshes.TRAINING
         if have:
             self.progress = checkpoint.load_progress(folder, have[-1])
             log.truncate_after(self.progress.step)
-            self.params = initialise(self.policy, config.seed, self.mesh, rules)
+            self.params = initialise(self.policy, config.seed, self.mesh, rules, weights)
             self.optimizer_state = initial_state(self.params, self.optimizer, self.mesh)
             self.params, self.optimizer_state = checkpoint.restore(folder, have[-1], self.params, self.optimizer_state)
         else:
             log.truncate_after(-1)
             if source is None:
-                self.params = initialise(self.policy, config.seed, self.mesh, rules)
+                self.params = initialise(self.policy, config.seed, self.mesh, rules, weights)
             else:
-                self.params = source.load(self.policy, self.mesh, rules)
+                self.params = source.load(
+                    self.policy, self.mesh, rules, weights, lambda done, total: console.phase("loading", done >> 20, total >> 20)
+                )
             self.optimizer_state = initial_state(self.params, self.optimizer, self.mesh)
         self.resumed = bool(have)
         self.sets = {
@@ -170,6 +171,7 @@ class Trainer:
             self._measure_all(name)
         progress.finished[name] = progress.step
         self.save()
+        self._export(name)
 
     def _supervised(self, name: str, stage: Stage) -> Callable[[], dict[str, Any]]:
         """Prepares a supervised stage and returns the function that takes one step of it."""
@@ -374,6 +376,15 @@ class Trainer:
         checkpoint.save(self.folder, self.params, self.optimizer_state, self.progress)
         checkpoint.prune(self.folder, self.config.checkpoints.keep, self.progress.finished.values())
 
+    def _export(self, stage: str) -> None:
+        """RUN/exports/STAGE, where checkpoints.export names a dtype."""
+        dtype, out = self.config.checkpoints.export, self.folder / "exports" / stage
+        if dtype is not None:
+            self.summary(False)  # for the model card
+            shutil.rmtree(out, ignore_errors=True)  # of a run that this folder held before
+            export_params(self.params, self.folder, self.progress.step, out, dtype)
+            self.console.say(f"exported {out}")
+
     def _prompts(self, problems: Sequence[Any], what: str) -> list[Prompt]:
         policy = self.config.policy
         prompts, dropped = prepare(problems, self.tokenizer, policy.prompt_style, policy.prompt_tokens)
@@ -407,8 +418,8 @@ class Trainer:
         device = meshes.describe(self.mesh)
         write_environment(self.folder, self.config.seed, device)
         self.console.say(
-            f"policy {self.policy.model_type}, {self.policy.parameters / 1e6:.2f}M parameters, {self.dtype}; {device}; "
-            f"seed {self.config.seed}"
+            f"policy {self.policy.model_type}, {self.policy.parameters / 1e6:.2f}M parameters, {self.dtype}, "
+            f"{self.policy.attention} attention; {device}; seed {self.config.seed}"
         )
         progress = self.progress
         if self.resumed:
@@ -461,25 +472,3 @@ class Trainer:
             left = stage.steps - (self.progress.stage_step if name == self.progress.stage else 0)
             total += max(left, 0) * float(np.median(seconds))
         return total
-
-
-def _policy_folder(config: RunConfig, folder: Path, source: checkpoint.Source | None) -> Path:
-    """RUN/policy with config.json, tokenizer and generation config; made on the run's first start."""
-    out = folder / "policy"
-    if (out / "config.json").exists():
-        return out
-    out.mkdir(parents=True, exist_ok=True)
-    if source is not None:
-        port.copy_tokenizer(source.folder, out)
-        text = (source.folder / "config.json").read_text()
-    else:
-        assert config.policy.architecture is not None
-        build_tokenizer(out)
-        tokenizer = port.load_tokenizer(out)
-        rows = -(-len(tokenizer) // VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE
-        architecture = config.policy.architecture.model_dump() | {"vocab_size": rows}
-        shape = port.from_hf(architecture, "policy.architecture")
-        (out / "generation_config.json").write_text(json.dumps({"eos_token_id": tokenizer.eos_token_id}) + "\n")
-        text = json.dumps(to_hf(shape), indent=2) + "\n"
-    write_whole(out / "config.json", text)  # last: its presence says that the folder is whole
-    return out

@@ -9,6 +9,7 @@ from safetensors.numpy import load_file
 from transformers import AutoTokenizer
 
 from acejax.errors import UserError
+from acejax.policy.config import from_hf
 from acejax.policy.gguf import convert_gguf, read_gguf
 
 LAYERS, HEADS, KV_HEADS, HEAD_DIM, WIDTH, MLP = 2, 4, 2, 8, 32, 64
@@ -50,6 +51,10 @@ def write(path: Path, architecture: str, tied: bool, quantize: bool = False, ext
             names[f"blk.{layer}.{name}.weight"] = (shape, f"model.layers.{layer}.{target}.weight")
             if architecture == "qwen2" and name in ("attn_q", "attn_k", "attn_v"):
                 names[f"blk.{layer}.{name}.bias"] = (shape[:1], f"model.layers.{layer}.{target}.bias")
+        if architecture == "qwen3":
+            for name in ("q", "k"):
+                target = f"model.layers.{layer}.self_attn.{name}_norm.weight"
+                names[f"blk.{layer}.attn_{name}_norm.weight"] = ((HEAD_DIM,), target)
     if extra:
         names[extra] = ((4,), extra)
     writer = gguf.GGUFWriter(path, architecture)
@@ -61,6 +66,11 @@ def write(path: Path, architecture: str, tied: bool, quantize: bool = False, ext
     writer.add_head_count_kv(KV_HEADS)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_freq_base(100000.0)
+    writer.add_key_length(HEAD_DIM)
+    if "scaling" in settings:
+        writer.add_rope_scaling_type(gguf.RopeScalingType(settings["scaling"]))
+        writer.add_rope_scaling_factor(4.0)
+        writer.add_rope_scaling_orig_ctx_len(64)
     writer.add_tokenizer_model(settings.get("tokenizer", "gpt2"))
     writer.add_tokenizer_pre(settings.get("pre", "smollm"))
     writer.add_token_list(TOKENS)
@@ -79,6 +89,10 @@ def write(path: Path, architecture: str, tied: bool, quantize: bool = False, ext
             value = pairwise(value, HEADS if ".attn_q." in name else KV_HEADS)
         if quantize and value.ndim == 2:
             writer.add_tensor(name, gguf.quantize(value, gguf.GGMLQuantizationType.Q8_0), raw_dtype=gguf.GGMLQuantizationType.Q8_0)
+        elif value.ndim == 2 and settings.get("matrices") == "float16":
+            writer.add_tensor(name, value.astype(np.float16))
+        elif value.ndim == 2 and settings.get("matrices") == "bfloat16":
+            writer.add_tensor(name, gguf.quantize(value, gguf.GGMLQuantizationType.BF16), raw_dtype=gguf.GGMLQuantizationType.BF16)
         else:
             writer.add_tensor(name, value)
     writer.write_header_to_file()
@@ -101,7 +115,7 @@ def test_weights_come_back_under_their_names_in_their_order(tmp_path: Path, arch
 
 def test_quantized_weights_are_near_and_bfloat16_is_rounded(tmp_path: Path) -> None:
     expected = write(tmp_path / "m.gguf", "llama", True, quantize=True)
-    exact = dict(read_gguf(tmp_path / "m.gguf")[1])
+    exact = {name: tensor.read(...) for name, tensor in read_gguf(tmp_path / "m.gguf")[1].items()}
     for name, value in expected.items():
         # Q8_0 keeps 8 bits of each block of 32: half a step of max|x| / 127.
         np.testing.assert_allclose(exact[name], value, atol=np.abs(value).max() / 127, err_msg=name)
@@ -110,6 +124,17 @@ def test_quantized_weights_are_near_and_bfloat16_is_rounded(tmp_path: Path) -> N
     for name, value in exact.items():
         np.testing.assert_array_equal(found[name], value.astype(ml_dtypes.bfloat16))
     assert json.loads((tmp_path / "out" / "config.json").read_text())["dtype"] == "bfloat16"
+
+
+@pytest.mark.parametrize("kind", ["float16", "bfloat16"])
+def test_unquantized_tensors_keep_their_dtype(tmp_path: Path, kind: str) -> None:
+    expected = write(tmp_path / "m.gguf", "qwen3", False, matrices=kind)
+    convert_gguf(tmp_path / "m.gguf", tmp_path / "out")
+    found = load_file(tmp_path / "out" / "model.safetensors")
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value.astype(kind if value.ndim == 2 else np.float32), err_msg=name)
+        assert str(found[name].dtype) == (kind if value.ndim == 2 else "float32")
+    assert {name for name in found if "q_norm" in name} and json.loads((tmp_path / "out" / "config.json").read_text())["dtype"] == kind
 
 
 def test_config(tmp_path: Path) -> None:
@@ -134,7 +159,16 @@ def test_config(tmp_path: Path) -> None:
         "eos_token_id": 1,
         "pad_token_id": 1,
     }
-    assert files["generation_config.json"] == {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
+    assert json.loads(files["generation_config.json"]) == {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
+
+
+@pytest.mark.parametrize("kind", ["linear", "yarn"])
+def test_rope_scaling(tmp_path: Path, kind: str) -> None:
+    write(tmp_path / "m.gguf", "qwen2", False, scaling=kind)
+    config = read_gguf(tmp_path / "m.gguf")[0]
+    original = {"original_max_position_embeddings": 64} if kind == "yarn" else {}
+    assert config["rope_scaling"] == {"rope_type": kind, "factor": 4.0} | original
+    assert from_hf(config, "x").rope.kind == kind
 
 
 @pytest.mark.parametrize(("architecture", "pre"), [("llama", "smollm"), ("qwen2", "qwen2"), ("llama", "gpt-2")])
@@ -182,6 +216,8 @@ def test_what_cannot_be_read_is_one_line_and_leaves_nothing(tmp_path: Path) -> N
     write(tmp_path / "spm.gguf", "llama", True, tokenizer="llama")
     refuse("tokenizer 'llama' is not supported", tmp_path / "spm.gguf")
     write(tmp_path / "pre.gguf", "llama", True, pre="tekken")
+    write(tmp_path / "longrope.gguf", "llama", True, scaling="longrope")
+    refuse("rope scaling 'longrope' is not supported", tmp_path / "longrope.gguf")
     refuse("pre-tokenizer 'tekken' is not supported", tmp_path / "pre.gguf")
 
 

@@ -26,7 +26,7 @@ mesh: {{fsdp: 4, tensor: 2}}
 sampling: {{slots: 16, chunk: 8}}
 update: {{rows: 8, row_tokens: 96}}
 verification: {{workers: 1, time_limit_s: 2}}
-checkpoints: {{every: 2, keep: 2}}
+checkpoints: {{every: 2, keep: 2, export: float32}}
 stages:
   warm: {{kind: sft, steps: 3, learning_rate: 3e-3, prompts_per_step: 8, response_tokens: 48, traces: [{{builtin: math, count: 40}}]}}
   math:
@@ -54,10 +54,17 @@ def run(*arguments: str) -> int:
     return int(end.value.code or 0)
 
 
-def weights(folder: Path) -> dict[str, np.ndarray]:
+def weights(folder: Path | str) -> dict[str, np.ndarray]:
     source = checkpoint.resolve(str(folder))
     config = port.read_config(source.folder)
-    return dict(port.to_tensors(source.load(config, make_mesh(1, 1, jax.devices()[:1]), TRAINING), config))
+    params = source.load(config, make_mesh(1, 1, jax.devices()[:1]), TRAINING)
+    return {name: tensor.read(...) for name, tensor in port.unload_params(params, config).items()}
+
+
+def same(got: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
+    assert got.keys() == expected.keys()
+    for name in expected:
+        np.testing.assert_array_equal(got[name], expected[name], err_msg=name)
 
 
 @pytest.fixture(scope="module")
@@ -128,9 +135,7 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(base, tmp_path, monkeypa
     capsys.readouterr()
     assert run("train", str(path), output) == 0
     assert "continuing" in capsys.readouterr().out
-    expected, got = weights(whole), weights(tmp_path / "run")
-    for name in expected:
-        np.testing.assert_array_equal(got[name], expected[name], err_msg=name)
+    same(weights(tmp_path / "run"), weights(whole))
     assert [r["step"] for r in read_metrics(tmp_path / "run") if r["kind"] == "step"] == list(range(1, 8))
 
 
@@ -142,8 +147,7 @@ def test_until_stops_after_a_stage_and_the_rest_follows(base, tmp_path, capsys):
         assert checkpoint.steps(tmp_path / "run")[-1] == 3
     assert checkpoint.load_progress(tmp_path / "run", 3).finished == {"warm": 3}
     assert run("train", str(path), output) == 0
-    for name, array in weights(whole).items():
-        np.testing.assert_array_equal(weights(tmp_path / "run")[name], array)
+    same(weights(tmp_path / "run"), weights(whole))
     capsys.readouterr()
     assert run("train", str(path), output) == 0
     assert "nothing is left to train" in capsys.readouterr().out
@@ -161,14 +165,56 @@ def test_a_run_starts_from_another_runs_stage(base, tmp_path):
 def test_export_gives_the_runs_weights_and_tokenizer(base, tmp_path, capsys):
     whole, _ = base
     assert run("export", str(whole), str(tmp_path / "out")) == 0
-    config = port.read_config(tmp_path / "out")
-    loaded = dict(port.to_tensors(port.load_params(tmp_path / "out", config, make_mesh(1, 1, jax.devices()[:1]), TRAINING), config))
-    for name, array in weights(whole).items():
-        np.testing.assert_array_equal(loaded[name], array)
+    same(weights(tmp_path / "out"), weights(whole))
     tokenizer = port.load_tokenizer(tmp_path / "out")
     assert tokenizer.decode(tokenizer.encode("x = 12")) == "x = 12" and "| end | math |" in (tmp_path / "out" / "README.md").read_text()
     assert run("export", str(whole), str(tmp_path / "out")) == 2
     assert "exists" in capsys.readouterr().err
+
+
+def test_every_stage_leaves_an_export_of_its_end(base):
+    whole, _ = base
+    for stage in ("warm", "math", "code"):
+        out = whole / "exports" / stage
+        same(weights(out), weights(f"{whole}@{stage}"))
+        assert {"README.md", "config.json", "generation_config.json", "tokenizer.json"} <= {path.name for path in out.iterdir()}
+    assert not (weights(whole / "exports" / "math")["model.norm.weight"] == weights(whole / "exports" / "warm")["model.norm.weight"]).all()
+    card = (whole / "exports" / "math" / "README.md").read_text()
+    assert "Step 6" in card and "| math | code |" in card and "seed 0" in card and "group_size: 4" in card
+
+
+def test_convert_to_orbax_and_back_keeps_every_bit_and_dtype(base, tmp_path, capsys):
+    half, orbax, back = (str(tmp_path / name) for name in ("half", "orbax", "back"))
+    assert run("convert", str(base[0]), half, "--dtype", "bfloat16") == 0
+    assert run("convert", half, orbax, "--orbax") == 0
+    assert run("convert", orbax, back) == 0
+    assert (Path(half) / "model.safetensors").read_bytes() == (Path(back) / "model.safetensors").read_bytes()
+    assert (Path(half) / "tokenizer.json").read_bytes() == (Path(back) / "tokenizer.json").read_bytes()
+    same(weights(orbax), {name: a.astype("bfloat16").astype("float32") for name, a in weights(base[0]).items()})
+    assert run("convert", half, str(tmp_path / "x"), "--dtype", "int4") == 2
+    assert "'int4' is not one of float64, float32" in capsys.readouterr().err and not (tmp_path / "x").exists()
+
+
+def test_a_push_uploads_the_export_and_a_refusal_loses_nothing(base, tmp_path, capsys, monkeypatch):
+    import huggingface_hub
+
+    calls = []
+
+    class Hub:
+        def create_repo(self, name, private, exist_ok):
+            if name == "no/way":
+                raise OSError("401 Unauthorized\nmore")
+            calls.append((name, private))
+            return f"hub/{name}"
+
+        def upload_folder(self, repo_id, folder_path):
+            calls.append((repo_id, sorted(path.name for path in folder_path.iterdir())))
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", Hub)
+    assert run("export", str(base[0]), str(tmp_path / "a"), "--push", "me/mine", "--private") == 0
+    assert calls[0] == ("me/mine", True) and "model.safetensors" in calls[1][1] and "hub/me/mine" in capsys.readouterr().out
+    assert run("export", str(base[0]), str(tmp_path / "b"), "--push", "no/way") == 2
+    assert "401 Unauthorized)" in capsys.readouterr().err and (tmp_path / "b" / "config.json").exists()
 
 
 @pytest.mark.parametrize(
@@ -181,6 +227,7 @@ def test_export_gives_the_runs_weights_and_tokenizer(base, tmp_path, capsys):
         (["init=/nowhere/at/all"], "checkpoint /nowhere/at/all: no such folder"),
         (["stages.code.problems=[{path: /nowhere.jsonl}]"], "/nowhere.jsonl: there is no such file"),
         (["policy.architecture.max_position_embeddings=50"], "policy.prompt_tokens=48 and stages.warm.response_tokens=48 are more than"),
+        (["policy.preset=smollm2-135m"], "'smollm2-135m' has model_type llama, the checkpoint at"),
         (["--until", "physics"], "--until physics: no such stage; the stages are warm, math, code"),
     ],
 )
