@@ -196,11 +196,12 @@ class EvaluationSet(Strict):
 
 
 class Evaluation(Strict):
-    """Held-out measurement: `samples` completions a problem; `every` steps on `small` problems of each set (0: never)."""
+    """Held-out measurement: `samples` completions a problem; `every` steps on `small` problems of each set (0: never). Temperature 0 is
+    greedy."""
 
     sets: dict[str, EvaluationSet] = {}
     samples: PositiveInt = 8
-    temperature: Positive = 0.6
+    temperature: typing.Annotated[float, pydantic.Field(ge=0)] = 0.6
     top_p: typing.Annotated[float, pydantic.Field(gt=0, le=1)] = 0.95
     every: typing.Annotated[int, pydantic.Field(ge=0)] = 0
     small: PositiveInt = 32

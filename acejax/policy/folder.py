@@ -134,16 +134,22 @@ def whole_folder(out: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def write_tensors(folder: Path, tensors: Mapping[str, Tensor], progress: Progress | None = None) -> None:
-    """Writes tensors into shards of at most SHARD_BYTES, in the order given, and the index if there is more than one shard."""
+def split(tensors: Mapping[str, Tensor], limit: int) -> list[dict[str, Tensor]]:
+    """Tensors in the order given, cut into shards of at most `limit` bytes; a tensor that is larger is a shard of its own."""
     shards: list[dict[str, Tensor]] = []
     room = 0
     for name, tensor in tensors.items():
         if not shards or tensor.nbytes > room:
             shards.append({})
-            room = SHARD_BYTES
+            room = limit
         shards[-1][name] = tensor
         room -= tensor.nbytes
+    return shards
+
+
+def write_tensors(folder: Path, tensors: Mapping[str, Tensor], progress: Progress | None = None) -> None:
+    """Writes tensors into shards of at most SHARD_BYTES, and the index if there is more than one."""
+    shards = split(tensors, SHARD_BYTES)
     total, done, listed = sum(t.nbytes for t in tensors.values()), 0, {}
     for number, shard in enumerate(shards, 1):
         file = SINGLE if len(shards) == 1 else f"model-{number:05d}-of-{len(shards):05d}.safetensors"

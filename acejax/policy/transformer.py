@@ -6,6 +6,7 @@ come from there. Layers are stacked along L and scanned.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from acejax.errors import UserError
 from acejax.mesh import SAMPLING, Rules
@@ -144,6 +145,31 @@ def rms_norm(x: jax.Array, scale: jax.Array, eps: float) -> jax.Array:
     return (wide * jax.lax.rsqrt(jnp.mean(wide * wide, -1, keepdims=True) + eps) * scale.astype(jnp.float32)).astype(x.dtype)
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def linear(equation: str, spec: PartitionSpec, x: jax.Array, w: jax.Array) -> jax.Array:
+    """An einsum of activations and a weight, with the layout `spec`.
+
+    Its gradients are einsums again, each written straight into the layout of what it belongs to. Derived by JAX, the weight's comes
+    out transposed, and XLA on a CPU turns the incoming gradient round in memory for it: a fifth of the whole backward pass.
+    """
+    return jnp.einsum(equation, x, w, out_sharding=spec)
+
+
+def _linear_forward(equation: str, spec: PartitionSpec, x: jax.Array, w: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return linear(equation, spec, x, w), (x, w)
+
+
+def _linear_backward(equation: str, _: PartitionSpec, saved: tuple[jax.Array, jax.Array], dy: jax.Array) -> tuple[jax.Array, jax.Array]:
+    x, w = saved
+    inputs, out = equation.split("->")
+    of_x, of_w = inputs.split(",")
+    dx = jnp.einsum(f"{out},{of_w}->{of_x}", dy, w, out_sharding=jax.typeof(x).sharding.spec)
+    return dx, jnp.einsum(f"{of_x},{out}->{of_w}", x, dy, out_sharding=jax.typeof(w).sharding.spec)
+
+
+linear.defvjp(_linear_forward, _linear_backward)
+
+
 def embed(params: Params, ids: jax.Array, rules: Rules, dtype: Any) -> jax.Array:
     """ids [B,T] -> [B,T,D]. The table is laid out by width for the look-up: a row then needs no search across devices."""
     with jax.named_scope("embed"):
@@ -162,27 +188,28 @@ def block(
 ) -> tuple[jax.Array, Any]:
     """One layer. x [B,T,D]; `attention` takes rotated q [B,T,K,R,C], k and v [B,T,K,C] and returns its output and what to keep."""
     declared = declare(config).layers
-    stay = rules.spec("batch", None, None)
+    stay, wide = rules.spec("batch", None, None), rules.spec("batch", None, "mlp")
+    query, key = rules.spec("batch", None, "heads", None, None), rules.spec("batch", None, "heads", None)
 
     def use(name: str) -> jax.Array:
         return jax.reshard(getattr(layer, name).astype(x.dtype), rules.gathered(*getattr(declared, name).axes[1:]))
 
     with jax.named_scope("attention"):
         h = rms_norm(x, layer.attention_norm, config.norm_eps)
-        q = jnp.einsum("BTD,DKRC->BTKRC", h, use("q"))
-        k = jnp.einsum("BTD,DKC->BTKC", h, use("k"))
-        v = jnp.einsum("BTD,DKC->BTKC", h, use("v"))
+        q = linear("BTD,DKRC->BTKRC", query, h, use("q"))
+        k = linear("BTD,DKC->BTKC", key, h, use("k"))
+        v = linear("BTD,DKC->BTKC", key, h, use("v"))
         if config.qkv_bias:
             q, k, v = q + use("q_bias"), k + use("k_bias"), v + use("v_bias")
         if config.qk_norm:
             q, k = rms_norm(q, layer.q_norm, config.norm_eps), rms_norm(k, layer.k_norm, config.norm_eps)
         mixed, kept = attention(rotate(q, *angles), rotate(k, *angles), v)
-        x = x + jnp.einsum("BTKRC,KRCD->BTD", mixed, use("o"), out_sharding=stay)
+        x = x + linear("BTKRC,KRCD->BTD", stay, mixed, use("o"))
     with jax.named_scope("mlp"):
         h = rms_norm(x, layer.mlp_norm, config.norm_eps)
-        gate = jnp.einsum("BTD,DF->BTF", h, use("gate"))
-        up = jnp.einsum("BTD,DF->BTF", h, use("up"))
-        return x + jnp.einsum("BTF,FD->BTD", jax.nn.silu(gate) * up, use("down"), out_sharding=stay), kept
+        gate = linear("BTD,DF->BTF", wide, h, use("gate"))
+        up = linear("BTD,DF->BTF", wide, h, use("up"))
+        return x + linear("BTF,FD->BTD", stay, jax.nn.silu(gate) * up, use("down")), kept
 
 
 def hidden(
@@ -233,12 +260,13 @@ def score(
     config: PolicyConfig,
     rules: Rules,
     chunk: int = 512,
+    remat: bool = True,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Hidden states x [B,T,D] and the token that follows each, targets [B,T] -> three fp32 arrays [B,T].
 
     They are the log-probability (nats) of the target under softmax(logits / temperature), and the entropy (nats) of the
-    distribution at temperature 1 and at `temperature`. Logits exist for `chunk` positions at a time and are computed again in
-    the backward pass.
+    distribution at temperature 1 and at `temperature`. Logits exist for `chunk` positions at a time and, with `remat`, are
+    computed again in the backward pass.
     """
     B, T, D = x.shape
     chunk = min(chunk, T)
@@ -250,7 +278,6 @@ def score(
         log_p = jax.nn.log_softmax(z, axis=-1)
         return -jnp.sum(jnp.exp(log_p) * log_p, axis=-1)
 
-    @jax.checkpoint
     def one(part: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
         h, ids = part
         z = logits(params, h, config, rules)
@@ -260,6 +287,8 @@ def score(
         z, tempered = jax.lax.stop_gradient((z, tempered))
         return log_p, entropy(z), entropy(tempered)
 
+    if remat:
+        one = jax.checkpoint(one)
     parts = (x.reshape(B, -1, chunk, D).swapaxes(0, 1), targets.reshape(B, -1, chunk).swapaxes(0, 1))
     out = jax.lax.map(one, parts) if pad or chunk < T else jax.tree.map(lambda a: a[None], one(jax.tree.map(lambda a: a[0], parts)))
     log_p, at_one, at_temperature = (a.swapaxes(0, 1).reshape(B, -1)[:, :T] for a in out)

@@ -28,7 +28,10 @@ from acejax.sampling.cache import Cache, from_prompts, repeat_rows
 
 @dataclass(frozen=True)
 class Settings:
-    """Static settings of a sampling program. `response` is the most tokens a completion may have, `chunk` those per device call."""
+    """Static settings of a sampling program. `response` is the most tokens a completion may have, `chunk` those per device call.
+
+    `greedy` takes the most probable token; log-probabilities are then those at the temperature given.
+    """
 
     group: int
     prompt: int
@@ -37,6 +40,7 @@ class Settings:
     stop_ids: tuple[int, ...]
     top_p: float = 1.0
     dtype: str = "float32"
+    greedy: bool = False
 
 
 @struct.dataclass
@@ -143,7 +147,8 @@ def advance(params: Params, state: State, temperature: jax.Array, pad_id: jax.Ar
     with jax.named_scope("draw"):
         whole = jax.reshard(state.logits / temperature, rules.spec("batch", None))
         uniform = jax.vmap(lambda key: jax.random.uniform(jax.random.fold_in(key, t)))(state.keys)
-        token = jnp.where(state.done, pad_id, draw(whole, uniform, settings.top_p))
+        drawn = jnp.argmax(whole, axis=-1).astype(jnp.int32) if settings.greedy else draw(whole, uniform, settings.top_p)
+        token = jnp.where(state.done, pad_id, drawn)
         chosen = jnp.sum(jnp.where(jnp.arange(config.vocab) == token[:, None], whole, 0.0), axis=-1)
         logprob = jnp.where(state.done, 0.0, chosen - jax.nn.logsumexp(whole, axis=-1))
     stopped = jnp.any(token[:, None] == jnp.array(settings.stop_ids), axis=-1)
@@ -209,10 +214,12 @@ def sample(
 ) -> Iterator[Finished]:
     """Samples `settings.group` completions of each prompt (problem id, ids) and yields each as it leaves the device.
 
-    Prompts longer than `settings.prompt` are refused with ValueError: they are dropped at load. `between(finished, total)` is
-    called after every chunk; what it raises ends the sampling. `rows` pads the number of prompts, so that calls of several sizes
-    share one program.
+    Temperature 0 is greedy, with log-probabilities at temperature 1. Prompts longer than `settings.prompt` are refused with
+    ValueError: they are dropped at load. `between(finished, total)` is called after every chunk; what it raises ends the sampling.
+    `rows` pads the number of prompts, so that calls of several sizes share one program.
     """
+    if temperature == 0:
+        settings, temperature = replace(settings, greedy=True), 1.0
     rows = -(-max(len(prompts), rows or 1) // row_divisor(mesh)) * row_divisor(mesh)
     ids = np.full((rows, settings.prompt), pad_id, np.int32)
     lengths = np.ones(rows, np.int32)

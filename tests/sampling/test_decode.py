@@ -45,6 +45,15 @@ def test_logprobs_are_those_of_the_distribution_sampled_from(base):
         np.testing.assert_allclose(f.logprobs, reference[np.arange(len(f.ids)), list(f.ids)], atol=5e-5)
 
 
+def test_temperature_zero_takes_the_most_probable_token():
+    params = random_params(one_device(), SAMPLING)
+    for (name, _), f in run(one_device(), settings=dataclasses.replace(SETTINGS, group=1, response=8), temperature=0.0).items():
+        prompt = dict(PROMPTS)[name]
+        reference = reference_logprobs(params, np.array([*prompt, *f.ids]), 1.0)[len(prompt) - 1 : -1]
+        assert list(f.ids) == reference.argmax(-1).tolist()
+        np.testing.assert_allclose(f.logprobs, reference.max(-1), atol=5e-5)
+
+
 def test_a_mesh_of_eight_samples_the_same(base):
     sharded = run(eight_devices())
     assert {k: f.ids for k, f in sharded.items()} == {k: f.ids for k, f in base.items()}

@@ -1,0 +1,122 @@
+"""Tokens a second, forward and forward and backward, beside transformers. Run: `.venv-bench/bin/python benchmarks/forward.py`.
+
+Both hold the same random weights of a preset in fp32 and take turns, so that what else the machine does meets both; the ratio is the
+median over the rounds. Forward gives the logits of every position; forward and backward the gradients of the mean negative log-likelihood.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from acejax.mesh import TRAINING, make_mesh, place
+from acejax.policy import port
+from acejax.policy.config import PolicyConfig, to_hf
+from acejax.policy.folder import write_folder
+from acejax.policy.presets import PRESETS
+from acejax.policy.transformer import Params, hidden, initialise, logits, score
+
+SEED = 0
+
+
+def ours(params: Params, ids: np.ndarray, config: PolicyConfig, mesh: jax.sharding.Mesh) -> dict[str, Callable[[], object]]:
+    def forward(params: Params, ids: jax.Array, positions: jax.Array, segments: jax.Array) -> jax.Array:
+        x, _ = hidden(params, ids, positions, segments, config, TRAINING, jnp.float32, remat=False)
+        return logits(params, x, config, TRAINING)
+
+    def loss(params: Params, ids: jax.Array, positions: jax.Array, segments: jax.Array) -> jax.Array:
+        x, _ = hidden(params, ids, positions, segments, config, TRAINING, jnp.float32, remat=False)
+        logprobs, _, _ = score(params, x[:, :-1], ids[:, 1:], jnp.float32(1.0), config, TRAINING, remat=False)
+        return -jnp.mean(logprobs)
+
+    steps = np.broadcast_to(np.arange(ids.shape[1], dtype=np.int32), ids.shape)
+    with jax.set_mesh(mesh):
+        placed = [place(np.ascontiguousarray(a, np.int32), mesh, TRAINING.spec("batch", None)) for a in (ids, steps, np.ones_like(steps))]
+    programs = {"forward": jax.jit(forward), "forward and backward": jax.jit(jax.grad(loss))}
+
+    def run(name: str) -> object:
+        with jax.set_mesh(mesh):
+            return jax.block_until_ready(programs[name](params, *placed))
+
+    return {name: lambda name=name: run(name) for name in programs}
+
+
+def theirs(params: Params, ids: np.ndarray, config: PolicyConfig) -> dict[str, Callable[[], object]]:
+    import torch
+    import transformers
+
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "model"
+        write_folder(out, to_hf(config), port.unload_params(params, config), {}, None)
+        model = transformers.AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32)
+    tokens = torch.from_numpy(ids.astype(np.int64))
+
+    def forward() -> object:
+        with torch.no_grad():
+            return model(tokens, use_cache=False).logits
+
+    def both() -> None:
+        model.zero_grad(set_to_none=True)
+        model(tokens, labels=tokens, use_cache=False).loss.backward()
+
+    return {"forward": forward, "forward and backward": both}
+
+
+def seconds(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--preset", default="smollm2-135m", choices=PRESETS)
+    parser.add_argument("--rows", type=int, default=4)
+    parser.add_argument("--tokens", type=int, default=256)
+    parser.add_argument("--rounds", type=int, default=7)
+    arguments = parser.parse_args()
+    config, mesh = PRESETS[arguments.preset].config, make_mesh(1, 1, jax.devices()[:1])
+    params = initialise(config, SEED, mesh, TRAINING)
+    ids = np.random.default_rng(SEED).integers(0, config.vocab, (arguments.rows, arguments.tokens))
+    sides = {"acejax": ours(params, ids, config, mesh)}
+    versions = f"Python {platform.python_version()}, jax {jax.__version__}"
+    try:
+        import torch
+        import transformers
+
+        versions += f", transformers {transformers.__version__}, torch {torch.__version__} with {torch.get_num_threads()} threads"
+        sides["transformers"] = theirs(params, ids, config)
+    except ImportError:
+        print("transformers with torch is absent here; .venv-bench has them (make bench)")
+    for side in sides.values():  # compiles
+        for work in side.values():
+            work()
+    print(f"{arguments.preset}, fp32, {arguments.rows} x {arguments.tokens} tokens, seed {SEED}, median of {arguments.rounds} rounds")
+    print(f"{jax.devices()[0].device_kind}, {os.cpu_count()} cores; {versions}")
+    for name in ("forward", "forward and backward"):
+        taken: dict[str, list[float]] = {side: [] for side in sides}
+        for _ in range(arguments.rounds):
+            for side, works in sides.items():
+                taken[side].append(seconds(works[name]))
+        rates = ", ".join(f"{side} {ids.size / statistics.median(times):.0f} tokens/s" for side, times in taken.items())
+        line = f"{name}: {rates}"
+        if len(sides) == 2:
+            ratios = [peer / mine for mine, peer in zip(taken["acejax"], taken["transformers"], strict=True)]
+            line += f"; acejax is {statistics.median(ratios):.2f} times as fast ({min(ratios):.2f} to {max(ratios):.2f})"
+        print(line)
+
+
+if __name__ == "__main__":
+    main()
