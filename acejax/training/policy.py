@@ -14,7 +14,7 @@ from acejax.policy.attention import choose
 from acejax.policy.config import PolicyConfig, from_hf, to_hf
 from acejax.policy.folder import copy_tokenizer
 from acejax.policy.presets import check_preset
-from acejax.problems.tokenizer import build_tokenizer
+from acejax.problems.builtin_tokenizer import build_tokenizer
 from acejax.training import checkpoint
 from acejax.training.run import write_whole
 

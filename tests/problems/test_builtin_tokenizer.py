@@ -13,7 +13,7 @@ from acejax.errors import UserError
 from acejax.problems.builtin import generate, solve
 from acejax.problems.problem import Problem
 from acejax.problems.prompts import render_prompt
-from acejax.problems.tokenizer import SPECIAL, THINK, VOCAB_SIZE, build_tokenizer
+from acejax.problems.builtin_tokenizer import SPECIAL, THINK, VOCAB_SIZE, build_tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
 
