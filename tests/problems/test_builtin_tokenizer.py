@@ -1,4 +1,4 @@
-"""The built-in tokenizer: the same bytes on every run, lossless on any text, opened by transformers; and the prompts rendered with it."""
+"""The built-in tokenizer: the same bytes on every run, lossless on any text, opened by transformers."""
 
 import random
 from pathlib import Path
@@ -9,11 +9,9 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from acejax.config import load_config
-from acejax.errors import UserError
 from acejax.problems.builtin import generate, solve
-from acejax.problems.problem import Problem
-from acejax.problems.prompts import render_prompt
 from acejax.problems.builtin_tokenizer import SPECIAL, THINK, VOCAB_SIZE, build_tokenizer
+from acejax.problems.prompts import render_prompt
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -86,74 +84,6 @@ def test_lengths_suit_the_budgets(tokenizer):
 def test_response_joints_are_single_tokens(tokenizer):
     for text in ("\n\\boxed{", "\\frac{", "\n```python", "\ndef ", ":\n    return ", "\n```", " for x in xs"):
         assert len(tokenizer.encode(text, add_special_tokens=False)) == 1, text
-
-
-MATH = Problem("m", "math", "What is 1+1?", answer=("2",))
-TESTS = {"kind": "stdin", "cases": [{"input": "1\n", "output": "1\n"}]}
-CODE_PROBLEM = Problem("c", "code", "Echo a line.", tests=TESTS)
-STARTED = Problem("s", "code", "Echo.", tests=TESTS, starter_code="def f(x):")
-FORMAT = "```python\n# Your solution code here\n```"
-
-
-@pytest.mark.parametrize(
-    ("problem", "style", "text"),
-    [
-        (MATH, "builtin", "<|im_start|>user\nWhat is 1+1?\n\\boxed{}<|im_end|>\n<|im_start|>assistant\n<think>\n"),
-        (
-            MATH,
-            "chat",
-            "<|im_start|>user\nWhat is 1+1?\nPlease reason step by step, and put your final answer within \\boxed{}.<|im_end|>\n"
-            "<|im_start|>assistant\n<think>\n",
-        ),
-        (
-            MATH,
-            "r1",
-            "<\uff5cbegin\u2581of\u2581sentence\uff5c><\uff5cUser\uff5c>What is 1+1?\n"
-            "Please reason step by step, and put your final answer within \\boxed{}.<\uff5cAssistant\uff5c><think>\n",
-        ),
-        (
-            MATH,
-            "chatml",
-            "<|im_start|>system\nYou are a helpful and harmless assistant. You should think step-by-step.<|im_end|>\n<|im_start|>user\n"
-            "What is 1+1?\n\nPlease place your final answer inside \\boxed{}.<|im_end|>\n<|im_start|>assistant\n<think>\n",
-        ),
-        (
-            CODE_PROBLEM,
-            "r1",
-            "<\uff5cbegin\u2581of\u2581sentence\uff5c><\uff5cUser\uff5c>Echo a line.\n\nWrite Python code to solve the problem. "
-            f"Please place the solution code in the following format:\n{FORMAT}<\uff5cAssistant\uff5c><think>\n",
-        ),
-        (CODE_PROBLEM, "builtin", "<|im_start|>user\nEcho a line.\n```python\n```<|im_end|>\n<|im_start|>assistant\n<think>\n"),
-        (
-            STARTED,
-            "chat",
-            "<|im_start|>user\nEcho.\n\nSolve the problem starting with the provided function header.\n\n"
-            f"Function header:\n```\ndef f(x):\n```\n\nPlease place the solution "
-            f"code in the following format:\n{FORMAT}<|im_end|>\n<|im_start|>assistant\n<think>\n",
-        ),
-    ],
-)
-def test_prompts_by_style(tokenizer, problem, style, text):
-    rendered, ids = render_prompt(problem, tokenizer, style)
-    assert rendered == text
-    assert ids == tokenizer.encode(text, add_special_tokens=False) and tokenizer.decode(ids) == text
-
-
-def test_special_markers_are_one_token_each(tokenizer):
-    _, ids = render_prompt(MATH, tokenizer, "builtin")
-    markers = tokenizer.convert_tokens_to_ids(["<|im_start|>", "<|im_end|>", "<think>"])
-    assert [ids.count(i) for i in markers] == [2, 1, 1]
-
-
-def test_no_chat_template_is_the_users_to_mend(folder):
-    bare = AutoTokenizer.from_pretrained(folder)
-    bare.chat_template = None
-    for style in ("chat", "builtin"):
-        with pytest.raises(UserError, match="chat template"):
-            render_prompt(MATH, bare, style)
-    assert render_prompt(MATH, bare, "r1")[1]
-    with pytest.raises(UserError, match="'poem'"):
-        render_prompt(MATH, bare, "poem")
 
 
 def test_response_ids_follow_prompt_ids_as_in_one_text(tokenizer):
