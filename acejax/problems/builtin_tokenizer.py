@@ -112,7 +112,8 @@ def build_tokenizer(out_dir: Path) -> None:
         "chat_template": CHAT_TEMPLATE,
         "clean_up_tokenization_spaces": False,
         "model_max_length": 32768,
-        "tokenizer_class": "PreTrainedTokenizerFast",
+        # Any name, and none too, makes transformers 5 put the rules of model type qwen2 in place of those of tokenizer.json.
+        "tokenizer_class": "",
     }
     for name, value in (("tokenizer_config.json", config), ("special_tokens_map.json", named)):
         (out_dir / name).write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")

@@ -13,6 +13,7 @@ from acejax import cli
 from acejax.config import load_config
 from acejax.mesh import TRAINING, make_mesh
 from acejax.policy import port
+from acejax.problems.tokenizer import load_tokenizer
 from acejax.training import checkpoint
 from acejax.training.metrics import read_metrics, read_samples
 
@@ -166,7 +167,7 @@ def test_export_gives_the_runs_weights_and_tokenizer(base, tmp_path, capsys):
     whole, _ = base
     assert run("export", str(whole), str(tmp_path / "out")) == 0
     same(weights(tmp_path / "out"), weights(whole))
-    tokenizer = port.load_tokenizer(tmp_path / "out")
+    tokenizer = load_tokenizer(tmp_path / "out")
     assert tokenizer.decode(tokenizer.encode("x = 12")) == "x = 12" and "| end | math |" in (tmp_path / "out" / "README.md").read_text()
     assert run("export", str(whole), str(tmp_path / "out")) == 2
     assert "exists" in capsys.readouterr().err
