@@ -418,10 +418,12 @@ class Trainer:
 
     def _announce(self, stages: dict[str, Stage]) -> None:
         device = meshes.describe(self.mesh)
-        write_environment(self.folder, self.config.seed, device)
+        style, stops = self.config.policy.prompt_style, list(self.sampler.stop_ids)
+        write_environment(self.folder, self.config.seed, device, {"prompt_style": style, "stop_ids": stops})
         self.console.say(
             f"policy {self.policy.model_type}, {self.policy.parameters / 1e6:.2f}M parameters, {self.dtype}, "
-            f"{self.policy.attention} attention; {device}; seed {self.config.seed}"
+            f"{self.policy.attention} attention; {device}; seed {self.config.seed}; prompt style {style}, stop ids {stops}, "
+            f"tokens for {self.policy.tokens} of {self.policy.vocab} rows"
         )
         progress = self.progress
         if self.resumed:
@@ -450,6 +452,7 @@ class Trainer:
                 "problem_id": c.problem_id,
                 "sample": c.sample,
                 "prompt": prompt.text,
+                "prompt_ids": prompt.ids,
                 "response": c.response,
                 "finish_reason": c.finish_reason,
                 "verdict": v.verdict,
