@@ -109,10 +109,12 @@ def from_hf(config: Mapping[str, Any], where: str, tokens: int | None = None) ->
     if head_dim % 2:
         raise UserError(f"{where}: 'head_dim' is {head_dim}; rotary angles need an even number")
     positions = _whole(config, "max_position_embeddings", where)
+    if tokens is not None and tokens > vocab:
+        raise UserError(f"{where}: 'vocab_size' is {vocab}, but the tokenizer names {tokens} ids; use the tokenizer of these weights")
     return PolicyConfig(
         model_type=model_type,
         vocab=vocab,
-        tokens=min(tokens or vocab, vocab),
+        tokens=tokens or vocab,
         width=width,
         mlp=config["intermediate_size"],
         layers=config["num_hidden_layers"],

@@ -168,7 +168,8 @@ def _config(meta: dict[str, Any], shapes: dict[str, tuple[int, ...]], path: Path
 def _tokenizer_files(meta: dict[str, Any], config: dict[str, Any], path: Path) -> dict[str, Any]:
     tokens: list[str] = _need(meta, "tokenizer.ggml.tokens", path)
     settings: dict[str, Any] = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
+        # transformers 5 puts Qwen2's rules and an <|endoftext|> in place of the file's, unless no class is named.
+        "tokenizer_class": "" if config["model_type"] == "qwen2" else "PreTrainedTokenizerFast",
         "model_max_length": config["max_position_embeddings"],
         "clean_up_tokenization_spaces": False,
         "add_bos_token": bool(meta.get("tokenizer.ggml.add_bos_token", False)),

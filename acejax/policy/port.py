@@ -46,7 +46,7 @@ TRANSPOSED = {"q", "k", "v", "o", "gate", "up", "down"}
 
 
 def read_config(folder: Path, tokens: int | None = None) -> PolicyConfig:
-    """The policy's shape from folder/config.json; `tokens` is the number of ids that the tokenizer knows."""
+    """The policy's shape from folder/config.json; `tokens` is the number of ids that the tokenizer can name."""
     return from_hf(read_json(folder / "config.json"), str(folder / "config.json"), tokens)
 
 
@@ -199,20 +199,3 @@ def unload_params(params: Params, config: PolicyConfig, dtype: str | None = None
         kind = (getattr(params, field) if layer is None else getattr(params.layers, field)).dtype
         tensors[name] = Tensor(shape, np.dtype(kind), functools.partial(fetch, field, layer, shape)).cast(dtype)
     return tensors
-
-
-def load_tokenizer(folder: Path) -> Any:
-    from transformers import AutoTokenizer, PreTrainedTokenizerFast  # takes seconds to import
-
-    if (folder / "tokenizer.json").exists():
-        return PreTrainedTokenizerFast.from_pretrained(str(folder))
-    if not (folder / "tokenizer_config.json").exists():
-        raise UserError(f"{folder}: no tokenizer.json; copy the tokenizer's files into the folder")
-    return AutoTokenizer.from_pretrained(str(folder))
-
-
-def stop_ids(folder: Path, tokenizer: Any) -> tuple[int, ...]:
-    path = folder / "generation_config.json"
-    named = read_json(path).get("eos_token_id") if path.exists() else None
-    listed = named if isinstance(named, list) else [named]
-    return tuple(sorted({i for i in (*listed, tokenizer.eos_token_id) if isinstance(i, int)}))

@@ -20,6 +20,9 @@ STARTER_INSTRUCTION = (
 # The answer's form with nothing in it, in the very tokens that an answer begins with: a small policy can copy its way to the right form.
 BUILTIN_FORMS = {"math": "\n\\boxed{}", "code": "\n```python\n```"}
 CHATML_SYSTEM = "You are a helpful and harmless assistant. You should think step-by-step."
+R1_BOS, R1_USER, R1_ASSISTANT = "<｜begin▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>"
+# What a style writes itself and the policy knows as single tokens; <think> is not among them: Qwen2.5 spells it out.
+MARKERS = {"r1": (R1_BOS, R1_USER, R1_ASSISTANT), "chatml": ("<|im_start|>", "<|im_end|>")}
 
 
 def question(problem: Problem, style: Style) -> str:
@@ -34,27 +37,38 @@ def question(problem: Problem, style: Style) -> str:
     return f"{problem.prompt}\n{MATH_INSTRUCTION}"
 
 
-def _ids(tokenizer: Any, text: str) -> list[int]:
-    return list(tokenizer.encode(text, add_special_tokens=False))
-
-
 def render_prompt(problem: Problem, tokenizer: Any, style: Style) -> tuple[str, list[int]]:
     """The whole prompt, up to where the response begins, and its ids; nothing is added to the ids that is not in the text.
 
     "builtin" and "chat" use the tokenizer's own chat template with its generation prompt;
     "r1" is the template of DeepSeek-R1-Distill, "chatml" the one of AceReason-Nemotron 1.1. The latter two open <think> themselves.
-    Raises UserError for an unknown style, or where the tokenizer has no chat template and the style needs one.
+    A tokenizer that begins its texts with a BOS token gets exactly one, whether or not the template writes it.
+    Raises UserError for an unknown style, where the tokenizer has no chat template and the style needs one, and where a marker of the
+    style is not a single token.
     """
     if style not in get_args(Style):
         raise UserError(f"prompt style is {style!r}; use one of {', '.join(get_args(Style))}")
+    why = _unfit(tokenizer, style)
+    if why:
+        fitting = " or ".join(other for other in ("chat", *MARKERS) if not _unfit(tokenizer, other))
+        raise UserError(f"prompt style {style!r}: {why}; use {f'style {fitting}' if fitting else 'a checkpoint with a chat template'}")
     asked = question(problem, style)
     if style == "r1":
-        text = f"<｜begin▁of▁sentence｜><｜User｜>{asked}<｜Assistant｜><think>\n"
+        text = f"{R1_BOS}{R1_USER}{asked}{R1_ASSISTANT}<think>\n"
     elif style == "chatml":
         text = f"<|im_start|>system\n{CHATML_SYSTEM}<|im_end|>\n<|im_start|>user\n{asked}<|im_end|>\n<|im_start|>assistant\n<think>\n"
     else:
-        if not getattr(tokenizer, "chat_template", None):
-            named = getattr(tokenizer, "name_or_path", "")
-            raise UserError(f"prompt style {style!r}: tokenizer {named!r} has no chat template; use style r1 or chatml, or give it one")
         text = tokenizer.apply_chat_template([{"role": "user", "content": asked}], tokenize=False, add_generation_prompt=True)
-    return text, _ids(tokenizer, text)
+    bos = tokenizer.bos_token
+    if bos and tokenizer.encode("x")[0] == tokenizer.bos_token_id and not text.startswith(bos):
+        text = bos + text
+    return text, tokenizer.encode(text, add_special_tokens=False)
+
+
+def _unfit(tokenizer: Any, style: str) -> str | None:
+    """Why a style does not suit a tokenizer, or None."""
+    named = getattr(tokenizer, "name_or_path", "")
+    if style not in MARKERS:
+        return None if getattr(tokenizer, "chat_template", None) else f"tokenizer {named!r} has no chat template"
+    split = next((marker for marker in MARKERS[style] if len(tokenizer.encode(marker, add_special_tokens=False)) != 1), None)
+    return None if split is None else f"its marker {split!r} is not one token of tokenizer {named!r}"

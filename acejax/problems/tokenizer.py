@@ -1,118 +1,115 @@
-"""The small tokenizer of the built-in policies: byte-level BPE over the built-in problems, saved as ordinary tokenizer files."""
+"""A checkpoint's tokenizer: opened through transformers, held to what its own file says; the ids it knows and those that end a response."""
 
 from __future__ import annotations
 
 import json
+import unicodedata
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer
 
-from acejax.problems.builtin import generate, solve
-from acejax.problems.prompts import question
+from acejax.errors import UserError
 
-VOCAB_SIZE = 640
-SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
-THINK = ("<think>", "</think>")
-CORPUS_PER_DOMAIN = 1500
-CORPUS_SEED = 0
-
-# Pieces that BPE may merge into one token. The first alternatives keep the fixed joints of a response whole: fewer tokens, faster training.
-# A number below 100 can be one token, so that copying one is one decision; every character falls into some alternative.
-PIECES = "|".join(
-    (
-        r"\n?\\boxed\{",
-        r"\\frac\{",
-        r"\}\{",
-        r"\n```python",
-        r"\ndef ",
-        r"\n```",
-        r":\n    return ",
-        r"=list\(map\(int,input\(\)\.split\(\)\)\)\nprint\(",
-        r"=int\(input\(\)\)\nprint\(",
-        r"=input\(\)\nprint\(",
-        r" for x in (?:xs|range\()",
-        r"\.replace\(\"",
-        r"\",\"\"\)",
-        r"\.count\(\"",
-        r"\.upper\(\)",
-        r"\.lower\(\)",
-        r"\[::-1\]",
-        r",default=0\)",
-        r" if ",
-        r"\(\[",
-        r"[^\S\n]?\p{L}+",
-        r"\d{1,2}",
-        r"\n+[^\S\n]*",
-        r"[^\S\n]+",
-        r"==|\*\*|[<>]=|!=",
-        r"[^\s\p{L}\d]",
-    )
-)
-
-CHAT_TEMPLATE = (
-    "{%- for message in messages -%}"
-    "{{- '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' -}}"
-    "{%- endfor -%}"
-    "{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n<think>\\n' -}}{%- endif -%}"
+# What a tokenizer may read wrongly: spaces at either end and in rows, digits, line ends, indentation, brackets, what is not ASCII.
+PROBES = (
+    "Hello, world! It's the 2nd day; don't they'll  say so ?",
+    " leading, trailing  and   inner spaces ",
+    "Let $x_1, \\ldots, x_{10}$ be real with $\\sum_{i=1}^{n} x_i^2 \\le \\frac{1}{2}$.",
+    "\\[\\begin{cases} 3x+4=7, & y\\neq0 \\\\ -12.50\\% \\end{cases}\\] \\boxed{\\sqrt[3]{27}}",
+    "0 7 12 345 2024 1000000 3.14159 -1e-5 1,234,567 007",
+    "def f(xs):\n    for x in xs:\n        if x  ==  'a' :\n            return [x for x in xs][::-1]\n\n    return None\n",
+    "class A:\n\tdef g(self):\n\t\tpass\n\r\n# end \t \n",
+    "one\n\ntwo\n\n\n\nthree\n \n\n  four",
+    "naïve café α≤β ∑ 漢字 рус של ไทย “q”—…\u00a0x \U0001f600\U0001f468\u200d\U0001f469",
+    "e\u0301 A\u030a",
+    "<think>\nSo 1+1=2.\n</think>\n\n\\boxed{2}</think>",
+    "```python\nprint('\\n')\n```",
 )
 
 
-def _corpus() -> list[str]:
-    texts = []
-    for domain in ("math", "code"):
-        for problem in generate(domain, "train", CORPUS_PER_DOMAIN, CORPUS_SEED):  # type: ignore[arg-type]
-            trace, _ = solve(problem, 0.5, CORPUS_SEED)
-            texts.append("user\n" + question(problem, "builtin"))
-            # As in use, "\n" ends the prompt and "</think>" is cut out before the pieces are.
-            texts.extend(trace.response.split(THINK[1]))
-            texts.append("assistant\n")
-    return texts
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a checkpoint folder, as `transformers.AutoTokenizer` opens it.
 
-
-def build_tokenizer(out_dir: Path) -> None:
-    """Trains the tokenizer on a fixed corpus and writes tokenizer.json, tokenizer_config.json and special_tokens_map.json into `out_dir`.
-
-    The files are the same bytes on every run and open with `transformers.AutoTokenizer`. Any text survives encoding and decoding.
+    Raises UserError where there is none, where it reads a text otherwise than the `tokenizers` library does from the folder's
+    tokenizer.json (transformers 5 puts the rules of some model types in place of the file's, and a policy that reads other tokens than it
+    learned fails silently), and where decoding does not give the text back. The message holds the shortest such text.
     """
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(Regex(PIECES), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=VOCAB_SIZE - len(THINK),
-        special_tokens=list(SPECIAL),
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(_corpus(), trainer)
-    tokenizer.add_tokens([AddedToken(text, normalized=False) for text in THINK])
-    out_dir.mkdir(parents=True, exist_ok=True)
-    tokenizer.save(str(out_dir / "tokenizer.json"))
-    named = {"eos_token": SPECIAL[2], "pad_token": SPECIAL[0]}
-    added = {
-        str(tokenizer.token_to_id(text)): {
-            "content": text,
-            "lstrip": False,
-            "normalized": False,
-            "rstrip": False,
-            "single_word": False,
-            "special": text in SPECIAL,
-        }
-        for text in SPECIAL + THINK
-    }
-    config = {
-        **named,
-        "bos_token": None,
-        "unk_token": None,
-        "add_bos_token": False,
-        "add_prefix_space": False,
-        "additional_special_tokens": [SPECIAL[1]],
-        "added_tokens_decoder": added,
-        "chat_template": CHAT_TEMPLATE,
-        "clean_up_tokenization_spaces": False,
-        "model_max_length": 32768,
-        "tokenizer_class": "PreTrainedTokenizerFast",
-    }
-    for name, value in (("tokenizer_config.json", config), ("special_tokens_map.json", named)):
-        (out_dir / name).write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    import transformers  # takes seconds
+
+    file = folder / "tokenizer.json"
+    if not file.exists() and not (folder / "tokenizer_config.json").exists():
+        raise UserError(f"{folder}: no tokenizer.json; copy the tokenizer's files into the folder")
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder), clean_up_tokenization_spaces=False)
+        raw = Tokenizer.from_file(str(file)) if file.exists() else None
+    except Exception as error:  # `tokenizers` raises nothing more special
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"{folder}: the tokenizer cannot be opened ({reason}); copy its files again") from None
+    named = {str(token) for token in tokenizer.added_tokens_decoder.values()}
+    if raw is not None:
+        raw.no_truncation()
+        raw.no_padding()
+        named |= {token.content for token in raw.get_added_tokens_decoder().values()}
+    texts = (*PROBES, *(f"a{token}b" for token in sorted(named)))
+
+    def by_file(text: str) -> list[int]:
+        return _ids(tokenizer, text) if raw is None else raw.encode(text, add_special_tokens=False).ids
+
+    text = _shortest(texts, lambda text: _ids(tokenizer, text) != by_file(text))
+    if text is not None:
+        raise UserError(
+            f"{folder}: transformers {transformers.__version__} ({type(tokenizer).__name__}) reads {text!r} as {_ids(tokenizer, text)}, "
+            f'by tokenizer.json it is {by_file(text)}; write "tokenizer_class": "" into tokenizer_config.json to have the file\'s own rules'
+        )
+    # Some tokenizers read only the composed form of characters, and so give that back.
+    text = _shortest(texts, lambda text: tokenizer.decode(_ids(tokenizer, text)) not in (text, unicodedata.normalize("NFC", text)))
+    if text is not None:
+        raise UserError(
+            f"{folder}: the tokenizer gives {text!r} back as {tokenizer.decode(_ids(tokenizer, text))!r}; write "
+            '"tokenizer_class": "" into tokenizer_config.json, or use a checkpoint whose tokenizer loses nothing'
+        )
+    return tokenizer
+
+
+def _ids(tokenizer: Any, text: str) -> list[int]:
+    return tokenizer.encode(text, add_special_tokens=False)
+
+
+def _shortest(texts: Iterable[str], wrong: Callable[[str], bool]) -> str | None:
+    """The shortest part of any of the texts that is `wrong`; None if no text is, as a whole."""
+    found = [text for text in texts if wrong(text)]
+    sizes = range(1, max(map(len, found), default=0) + 1)
+    parts = (text[start : start + size] for size in sizes for text in found for start in range(len(text) - size + 1))
+    return next((part for part in parts if wrong(part)), None)
+
+
+def token_count(tokenizer: Any) -> int:
+    """One more than the highest id that the tokenizer can name. Ids may have holes, so this can be more than its number of tokens."""
+    return max(tokenizer.get_vocab().values()) + 1
+
+
+def stop_ids(folder: Path, tokenizer: Any) -> tuple[int, ...]:
+    """Ids that end a response, ascending: the tokenizer's end token and all those of generation_config.json and config.json.
+
+    Raises UserError, naming file and field, for what is no id.
+    """
+    found = {i for name in ("generation_config.json", "config.json") for i in _named_ends(folder / name)}
+    return tuple(sorted(found | ({tokenizer.eos_token_id} - {None})))
+
+
+def _named_ends(path: Path) -> list[int]:
+    if not path.exists():
+        return []
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON ({error}); copy the file again") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: holds a {type(content).__name__}, not an object; copy the file again")
+    named = content.get("eos_token_id")
+    listed = named if isinstance(named, list) else [] if named is None else [named]
+    if not all(type(i) is int and i >= 0 for i in listed):
+        raise UserError(f"{path}: 'eos_token_id' is {named!r}; it must be a token's id, 0 or greater, or a list of them")
+    return listed

@@ -14,7 +14,8 @@ from acejax.policy.attention import choose
 from acejax.policy.config import PolicyConfig, from_hf, to_hf
 from acejax.policy.folder import copy_tokenizer
 from acejax.policy.presets import check_preset
-from acejax.problems.tokenizer import build_tokenizer
+from acejax.problems.builtin_tokenizer import build_tokenizer
+from acejax.problems.tokenizer import load_tokenizer, token_count
 from acejax.training import checkpoint
 from acejax.training.run import write_whole
 
@@ -33,8 +34,8 @@ def policy_folder(config: RunConfig, run: Path, source: checkpoint.Source | None
     else:
         assert config.policy.architecture is not None
         build_tokenizer(out)
-        tokenizer = port.load_tokenizer(out)
-        rows = -(-len(tokenizer) // VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE
+        tokenizer = load_tokenizer(out)
+        rows = -(-token_count(tokenizer) // VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE
         shape = from_hf(config.policy.architecture.model_dump() | {"vocab_size": rows}, "policy.architecture")
         (out / "generation_config.json").write_text(json.dumps({"eos_token_id": tokenizer.eos_token_id}) + "\n")
         text = json.dumps(to_hf(shape), indent=2) + "\n"

@@ -117,7 +117,7 @@ def _difference(before: Any, now: Any, path: str = "") -> str:
     return path
 
 
-def write_environment(folder: Path, seed: int, device: str) -> None:
+def write_environment(folder: Path, seed: int, device: str, more: dict[str, Any]) -> None:
     """environment.json: what a figure must be quoted with. The first start of the run is kept; a resume adds to `resumed`."""
     path = folder / "environment.json"
     if path.exists():
@@ -127,6 +127,7 @@ def write_environment(folder: Path, seed: int, device: str) -> None:
         found = {
             "seed": seed,
             "device": device,
+            **more,
             "cpus": os.cpu_count(),
             "python": platform.python_version(),
             **{name: _version(name) for name in PACKAGES},

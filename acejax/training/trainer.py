@@ -21,6 +21,7 @@ from acejax.grpo.update import Optimizer, initial_state, update
 from acejax.policy import port
 from acejax.policy.config import PolicyConfig
 from acejax.policy.transformer import convert, initialise
+from acejax.problems.tokenizer import load_tokenizer, stop_ids, token_count
 from acejax.rollout import Judged, Prompt, Rollout, Sampler, prepare, rollout
 from acejax.training import checkpoint, sft
 from acejax.training.console import RunConsole
@@ -56,13 +57,14 @@ class Trainer:
         have = checkpoint.steps(folder)
         source = None if config.init is None or have else checkpoint.resolve(config.init)
         opened = policy_folder(config, folder, source)
-        self.tokenizer = port.load_tokenizer(opened)
-        self.policy: PolicyConfig = policy_shape(config, opened, len(self.tokenizer))
+        port.read_config(opened)  # an architecture that we do not have is named before its tokenizer is judged
+        self.tokenizer = load_tokenizer(opened)
+        self.policy: PolicyConfig = policy_shape(config, opened, token_count(self.tokenizer))
         self.sampler = Sampler(
             config=self.policy,
             mesh=self.sampling_mesh,
             tokenizer=self.tokenizer,
-            stop_ids=tuple(sorted({*port.stop_ids(opened, self.tokenizer), *config.sampling.stop_ids})),
+            stop_ids=tuple(sorted({*stop_ids(opened, self.tokenizer), *config.sampling.stop_ids})),
             pad_id=self.tokenizer.pad_token_id or 0,
             prompt_tokens=config.policy.prompt_tokens,
             slots=config.sampling.slots,
@@ -416,10 +418,12 @@ class Trainer:
 
     def _announce(self, stages: dict[str, Stage]) -> None:
         device = meshes.describe(self.mesh)
-        write_environment(self.folder, self.config.seed, device)
+        style, stops = self.config.policy.prompt_style, list(self.sampler.stop_ids)
+        write_environment(self.folder, self.config.seed, device, {"prompt_style": style, "stop_ids": stops})
         self.console.say(
             f"policy {self.policy.model_type}, {self.policy.parameters / 1e6:.2f}M parameters, {self.dtype}, "
-            f"{self.policy.attention} attention; {device}; seed {self.config.seed}"
+            f"{self.policy.attention} attention; {device}; seed {self.config.seed}; prompt style {style}, stop ids {stops}, "
+            f"tokens for {self.policy.tokens} of {self.policy.vocab} rows"
         )
         progress = self.progress
         if self.resumed:
@@ -448,6 +452,7 @@ class Trainer:
                 "problem_id": c.problem_id,
                 "sample": c.sample,
                 "prompt": prompt.text,
+                "prompt_ids": prompt.ids,
                 "response": c.response,
                 "finish_reason": c.finish_reason,
                 "verdict": v.verdict,

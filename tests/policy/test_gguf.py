@@ -177,6 +177,7 @@ def test_tokenizer(tmp_path: Path, architecture: str, pre: str) -> None:
     convert_gguf(tmp_path / "m.gguf", tmp_path / "out")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
     digits = ["12"] if pre == "gpt-2" else ["1", "2"]
+    assert set(tokenizer.get_vocab()) <= set(TOKENS)
     assert tokenizer.tokenize("ab ab12\n?<think>") == ["ab", "Ġab", *digits, "Ċ", "?", "<think>"]
     ids = tokenizer("ab ab12\n?<think><|im_end|>")["input_ids"]
     assert ids[0] == TOKENS.index("ab") and ids[-1] == 1

@@ -272,9 +272,3 @@ def test_presets_have_the_published_sizes_and_are_checked():
         check_preset("r1-distill-qwen-7b", dataclasses.replace(read, rope=Rope(1e6)), "x")
     with pytest.raises(UserError, match="policy.preset is 'x'; the presets are"):
         check_preset("x", read, "x")
-
-
-def test_stop_ids_join_tokenizer_and_generation_config(tmp_path):
-    (tmp_path / "generation_config.json").write_text(json.dumps({"eos_token_id": [5, 9]}))
-    tokenizer = type("T", (), {"eos_token_id": 2})()
-    assert port.stop_ids(tmp_path, tokenizer) == (2, 5, 9)

@@ -1,165 +1,145 @@
-"""The built-in tokenizer: the same bytes on every run, lossless on any text, opened by transformers; and the prompts rendered with it."""
+"""A checkpoint's tokenizer: what transformers makes of the files is held to what they say."""
 
-import random
-from pathlib import Path
+import json
+import shutil
 
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
-from transformers import AutoTokenizer
+from folders import END, r1_folder, settings
+from tokenizers import Tokenizer, normalizers, pre_tokenizers
 
-from acejax.config import load_config
 from acejax.errors import UserError
-from acejax.problems.builtin import generate, solve
-from acejax.problems.problem import Problem
-from acejax.problems.prompts import render_prompt
-from acejax.problems.tokenizer import SPECIAL, THINK, VOCAB_SIZE, build_tokenizer
-
-ROOT = Path(__file__).resolve().parents[2]
+from acejax.policy.config import from_hf
+from acejax.problems.builtin_tokenizer import build_tokenizer
+from acejax.problems.tokenizer import PROBES, load_tokenizer, stop_ids, token_count
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    path = tmp_path_factory.mktemp("tokenizer") / "deep" / "folder"
+def whole(tmp_path_factory):
+    """The built-in tokenizer beside the config.json of a Qwen2, as in an export."""
+    path = tmp_path_factory.mktemp("tokenizer")
     build_tokenizer(path)
+    (path / "config.json").write_text('{"model_type": "qwen2"}')
     return path
 
 
-@pytest.fixture(scope="module")
-def tokenizer(folder):
-    return AutoTokenizer.from_pretrained(folder)
+@pytest.fixture
+def folder(whole, tmp_path):
+    return shutil.copytree(whole, tmp_path / "copy")
 
 
-def test_same_bytes_on_every_run(folder, tmp_path):
-    build_tokenizer(tmp_path)
-    names = {file.name for file in folder.iterdir()}
-    assert {"tokenizer.json", "tokenizer_config.json"} <= names == {file.name for file in tmp_path.iterdir()}
-    for name in names:
-        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
+def test_an_export_of_the_built_in_policy_opens_by_its_own_rules(folder):
+    tokenizer, raw = load_tokenizer(folder), Tokenizer.from_file(str(folder / "tokenizer.json"))
+    for text in (*PROBES, "x=12+24.7\n 23*5"):
+        assert tokenizer.encode(text, add_special_tokens=False) == raw.encode(text).ids
+    assert "12" in tokenizer.convert_ids_to_tokens(tokenizer.encode("x=12"))
 
 
-def test_opens_in_transformers_with_the_named_tokens(tokenizer):
-    assert 500 < len(tokenizer) == max(tokenizer.get_vocab().values()) + 1 <= VOCAB_SIZE
-    assert (tokenizer.eos_token, tokenizer.pad_token) == ("<|im_end|>", "<|endoftext|>")
-    assert set(SPECIAL) <= set(tokenizer.all_special_tokens) and not set(THINK) & set(tokenizer.all_special_tokens)
-    for text in SPECIAL + THINK:
-        assert len(tokenizer.encode(text, add_special_tokens=False)) == 1
-    ids = tokenizer.encode("a<think>\nb</think>\n\\boxed{3}<|im_end|>", add_special_tokens=False)
-    assert tokenizer.decode(ids, skip_special_tokens=True) == "a<think>\nb</think>\n\\boxed{3}"
-    assert tokenizer.encode("ab", add_special_tokens=True) == tokenizer.encode("ab", add_special_tokens=False)
+def test_rules_that_are_not_the_files_are_refused_with_the_shortest_text(folder):
+    """transformers 5 opens every qwen2 folder that names a class with Qwen2's rules, which split 12 in two."""
+    settings(folder, tokenizer_class="PreTrainedTokenizerFast")
+    raw = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    with pytest.raises(UserError) as caught:
+        load_tokenizer(folder)
+    message = str(caught.value)
+    assert message.startswith(f"{folder}: transformers 5.") and 'write "tokenizer_class": "" into tokenizer_config.json' in message
+    digits = [raw.token_to_id(digit) for digit in "10"]
+    assert f"(Qwen2Tokenizer) reads '10' as {digits}, by tokenizer.json it is [{raw.token_to_id('10')}]" in message
 
 
-CODE = "class A:\n    def f(self, x):\n\tif x  ==  1 :\n        return 'é 漢 \U0001f600'\r\n\n\n# end  "
+def test_a_token_that_only_one_of_the_two_knows_is_found(folder):
+    settings(folder, eos_token="<|other|>")
+    with pytest.raises(UserError, match=r"reads '<\|other\|>' as \[596\]"):
+        load_tokenizer(folder)
 
 
-@settings(max_examples=200, deadline=None)
-@given(text=st.text())
-@example(text=CODE)
-@example(text=" hello , don't do n't ( x ) . ")
-@example(text="".join(map(chr, range(256))))
-@example(text="12345 007\n\n\n   7")
-@example(text="</think>\n\\boxed{\\frac{1}{2}}<think>")
-def test_decoding_gives_the_text_back(tokenizer, text):
-    assert tokenizer.decode(tokenizer.encode(text, add_special_tokens=False)) == text
+def test_truncation_and_padding_of_the_file_do_not_count(folder):
+    file = str(folder / "tokenizer.json")
+    raw = Tokenizer.from_file(file)
+    raw.enable_truncation(3)
+    raw.enable_padding(length=64)
+    raw.save(file)
+    assert len(load_tokenizer(folder).encode(PROBES[0])) > 3
 
 
-def test_a_number_of_the_problems_is_one_token_wherever_it_stands(tokenizer):
-    text = "x=12+24.7 range(1,n+1)\n 23*5 \\boxed{\\frac{21}{9}}"
-    pieces = [tokenizer.decode([i]) for i in tokenizer.encode(text, add_special_tokens=False)]
-    assert [p for p in pieces if any(c.isdigit() for c in p)] == ["12", "24", "7", "1", "1", "23", "5", "21", "9"]
+def test_a_tokenizer_that_loses_spaces_is_refused(folder):
+    file = str(folder / "tokenizer.json")
+    raw = Tokenizer.from_file(file)
+    raw.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), raw.pre_tokenizer])
+    raw.save(file)
+    with pytest.raises(UserError, match=r"gives ' ' back as ''; write"):
+        load_tokenizer(folder)
 
 
-def test_lengths_suit_the_budgets(tokenizer):
-    quickstart, _ = load_config(ROOT / "configs/quickstart.yaml")
-    for domain in ("math", "code"):
-        for p in generate(domain, "heldout", 400, 2):
-            prompt = render_prompt(p, tokenizer, "builtin")[1]
-            response = tokenizer.encode(solve(p, 0.0, 0)[0].response, add_special_tokens=False)
-            assert len(prompt) <= quickstart.policy.prompt_tokens, p.prompt
-            assert len(response) + 1 <= quickstart.evaluation.sets[domain].response_tokens, p.prompt
-    short = quickstart.stages["math_short"].response_tokens
-    hard = [solve(p, 0.0, 0)[0].response for p in generate("math", "train", 200, 2, (3,))]
-    too_long = sum(len(tokenizer.encode(r, add_special_tokens=False)) + 1 > short for r in hard)
-    assert 20 < too_long < 100, "some problems fit only in the longer stage"
+def test_composed_characters_are_not_a_loss(folder):
+    file = str(folder / "tokenizer.json")
+    raw = Tokenizer.from_file(file)
+    raw.normalizer = normalizers.NFC()
+    raw.save(file)
+    tokenizer = load_tokenizer(folder)
+    assert tokenizer.decode(tokenizer.encode("e\u0301")) == "\u00e9"
 
 
-def test_response_joints_are_single_tokens(tokenizer):
-    for text in ("\n\\boxed{", "\\frac{", "\n```python", "\ndef ", ":\n    return ", "\n```", " for x in xs"):
-        assert len(tokenizer.encode(text, add_special_tokens=False)) == 1, text
+def test_what_is_no_tokenizer_is_the_users_to_mend(folder, tmp_path):
+    with pytest.raises(UserError, match="no tokenizer.json; copy"):
+        load_tokenizer(tmp_path / "empty")
+    (folder / "tokenizer.json").write_text('{"model": 5}')
+    with pytest.raises(UserError, match="cannot be opened") as caught:
+        load_tokenizer(folder)
+    assert len(str(caught.value).splitlines()) == 1
 
 
-MATH = Problem("m", "math", "What is 1+1?", answer=("2",))
-TESTS = {"kind": "stdin", "cases": [{"input": "1\n", "output": "1\n"}]}
-CODE_PROBLEM = Problem("c", "code", "Echo a line.", tests=TESTS)
-STARTED = Problem("s", "code", "Echo.", tests=TESTS, starter_code="def f(x):")
-FORMAT = "```python\n# Your solution code here\n```"
+def test_the_count_of_ids_reaches_over_holes(folder):
+    assert token_count(load_tokenizer(folder)) == 596
+    file = folder / "tokenizer.json"
+    content = json.loads(file.read_text())
+    last = content["added_tokens"][-1]
+    last["id"] = content["model"]["vocab"][last["content"]] = 700
+    file.write_text(json.dumps(content))
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "", "eos_token": "<|im_end|>"}')
+    tokenizer = load_tokenizer(folder)
+    assert len(tokenizer) < token_count(tokenizer) == 701
 
 
-@pytest.mark.parametrize(
-    ("problem", "style", "text"),
-    [
-        (MATH, "builtin", "<|im_start|>user\nWhat is 1+1?\n\\boxed{}<|im_end|>\n<|im_start|>assistant\n<think>\n"),
-        (
-            MATH,
-            "chat",
-            "<|im_start|>user\nWhat is 1+1?\nPlease reason step by step, and put your final answer within \\boxed{}.<|im_end|>\n"
-            "<|im_start|>assistant\n<think>\n",
-        ),
-        (
-            MATH,
-            "r1",
-            "<\uff5cbegin\u2581of\u2581sentence\uff5c><\uff5cUser\uff5c>What is 1+1?\n"
-            "Please reason step by step, and put your final answer within \\boxed{}.<\uff5cAssistant\uff5c><think>\n",
-        ),
-        (
-            MATH,
-            "chatml",
-            "<|im_start|>system\nYou are a helpful and harmless assistant. You should think step-by-step.<|im_end|>\n<|im_start|>user\n"
-            "What is 1+1?\n\nPlease place your final answer inside \\boxed{}.<|im_end|>\n<|im_start|>assistant\n<think>\n",
-        ),
-        (
-            CODE_PROBLEM,
-            "r1",
-            "<\uff5cbegin\u2581of\u2581sentence\uff5c><\uff5cUser\uff5c>Echo a line.\n\nWrite Python code to solve the problem. "
-            f"Please place the solution code in the following format:\n{FORMAT}<\uff5cAssistant\uff5c><think>\n",
-        ),
-        (CODE_PROBLEM, "builtin", "<|im_start|>user\nEcho a line.\n```python\n```<|im_end|>\n<|im_start|>assistant\n<think>\n"),
-        (
-            STARTED,
-            "chat",
-            "<|im_start|>user\nEcho.\n\nSolve the problem starting with the provided function header.\n\n"
-            f"Function header:\n```\ndef f(x):\n```\n\nPlease place the solution "
-            f"code in the following format:\n{FORMAT}<|im_end|>\n<|im_start|>assistant\n<think>\n",
-        ),
-    ],
-)
-def test_prompts_by_style(tokenizer, problem, style, text):
-    rendered, ids = render_prompt(problem, tokenizer, style)
-    assert rendered == text
-    assert ids == tokenizer.encode(text, add_special_tokens=False) and tokenizer.decode(ids) == text
+SHAPE = {"model_type": "qwen2", "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
 
 
-def test_special_markers_are_one_token_each(tokenizer):
-    _, ids = render_prompt(MATH, tokenizer, "builtin")
-    markers = tokenizer.convert_tokens_to_ids(["<|im_start|>", "<|im_end|>", "<think>"])
-    assert [ids.count(i) for i in markers] == [2, 1, 1]
+def test_rows_beyond_the_highest_id_are_masked_and_too_few_are_an_error():
+    assert from_hf(SHAPE | {"vocab_size": 640}, "config.json", 596).tokens == 596
+    assert from_hf(SHAPE | {"vocab_size": 640}, "config.json", 640).tokens == 640
+    with pytest.raises(UserError, match="'vocab_size' is 640, but the tokenizer names 641 ids"):
+        from_hf(SHAPE | {"vocab_size": 640}, "config.json", 641)
 
 
-def test_no_chat_template_is_the_users_to_mend(folder):
-    bare = AutoTokenizer.from_pretrained(folder)
-    bare.chat_template = None
-    for style in ("chat", "builtin"):
-        with pytest.raises(UserError, match="chat template"):
-            render_prompt(MATH, bare, style)
-    assert render_prompt(MATH, bare, "r1")[1]
-    with pytest.raises(UserError, match="'poem'"):
-        render_prompt(MATH, bare, "poem")
+class Ends:
+    def __init__(self, end):
+        self.eos_token_id = end
 
 
-def test_response_ids_follow_prompt_ids_as_in_one_text(tokenizer):
-    """Supervised rows join prompt ids and response ids; the sampler must meet the same tokens."""
-    random.seed(0)
-    for p in random.sample(generate("math", "train", 100, 0) + generate("code", "train", 100, 0), 60):
-        text, ids = render_prompt(p, tokenizer, "builtin")
-        response = solve(p, 0.5, 0)[0].response
-        assert tokenizer.encode(text + response, add_special_tokens=False) == ids + tokenizer.encode(response, add_special_tokens=False)
+def test_stop_ids_join_both_configurations_and_the_tokenizer(tmp_path):
+    assert stop_ids(tmp_path, Ends(2)) == (2,) and stop_ids(tmp_path, Ends(None)) == ()
+    (tmp_path / "generation_config.json").write_text('{"eos_token_id": [9, 5]}')
+    (tmp_path / "config.json").write_text('{"eos_token_id": 11}')
+    assert stop_ids(tmp_path, Ends(2)) == (2, 5, 9, 11)
+    (tmp_path / "config.json").write_text('{"eos_token_id": null}')
+    assert stop_ids(tmp_path, Ends(5)) == (5, 9)
+
+
+@pytest.mark.parametrize("name", ["generation_config.json", "config.json"])
+@pytest.mark.parametrize("named", ["151643", [1, "2"], True, 2.0, -1, {"a": 1}])
+def test_what_is_no_stop_id_names_file_and_field(tmp_path, name, named):
+    (tmp_path / name).write_text(json.dumps({"eos_token_id": named}))
+    with pytest.raises(UserError) as caught:
+        stop_ids(tmp_path, Ends(2))
+    assert str(caught.value).startswith(f"{tmp_path / name}: 'eos_token_id' is {named!r}; it must be")
+
+
+@pytest.mark.parametrize("text", ["[1]", "{"])
+def test_a_broken_configuration_is_named(tmp_path, text):
+    (tmp_path / "generation_config.json").write_text(text)
+    with pytest.raises(UserError, match="generation_config.json: "):
+        stop_ids(tmp_path, Ends(2))
+
+
+def test_a_folder_after_the_manner_of_r1(tmp_path):
+    tokenizer = load_tokenizer(r1_folder(tmp_path))
+    assert tokenizer.encode("x")[0] == tokenizer.bos_token_id and tokenizer.eos_token == END

@@ -13,6 +13,7 @@ from acejax import cli
 from acejax.config import load_config
 from acejax.mesh import TRAINING, make_mesh
 from acejax.policy import port
+from acejax.problems.tokenizer import load_tokenizer
 from acejax.training import checkpoint
 from acejax.training.metrics import read_metrics, read_samples
 
@@ -97,9 +98,15 @@ def test_the_records_of_a_run(base):
     assert [r["step"] for r in records if r["kind"] == "eval" and r["split"] == "small" and r["domain"] == "math"] == [2, 5]
     summary = json.loads((folder / "summary.json").read_text())
     assert [(e["stage"], e["domain"]) for e in summary] == [(s, d) for s in ("start", "math", "end") for d in ("math", "code")]
-    assert {"prompt", "response", "verdict", "reason"} <= next(read_samples(folder)).keys()
+    sample = next(read_samples(folder))
+    assert {"response", "verdict", "reason"} <= sample.keys()
+    tokenizer = load_tokenizer(folder / "policy")
+    assert sample["prompt_ids"] == tokenizer.encode(sample["prompt"]) and sample["prompt"].endswith("<think>\n")
     assert (folder / "report.html").stat().st_size > 10_000 and "stage math" in (folder / "log.txt").read_text()
-    assert {"seed", "device", "jax", "python", "git_commit"} <= json.loads((folder / "environment.json").read_text()).keys()
+    environment = json.loads((folder / "environment.json").read_text())
+    assert {"seed", "device", "jax", "python", "git_commit"} <= environment.keys()
+    assert (environment["prompt_style"], environment["stop_ids"]) == ("builtin", [tokenizer.eos_token_id])
+    assert "prompt style builtin, stop ids [2], tokens for 596 of 640 rows" in " ".join((folder / "log.txt").read_text().split())
     assert list((folder / "tensorboard").iterdir())
 
 
@@ -166,7 +173,7 @@ def test_export_gives_the_runs_weights_and_tokenizer(base, tmp_path, capsys):
     whole, _ = base
     assert run("export", str(whole), str(tmp_path / "out")) == 0
     same(weights(tmp_path / "out"), weights(whole))
-    tokenizer = port.load_tokenizer(tmp_path / "out")
+    tokenizer = load_tokenizer(tmp_path / "out")
     assert tokenizer.decode(tokenizer.encode("x = 12")) == "x = 12" and "| end | math |" in (tmp_path / "out" / "README.md").read_text()
     assert run("export", str(whole), str(tmp_path / "out")) == 2
     assert "exists" in capsys.readouterr().err
