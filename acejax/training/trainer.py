@@ -171,9 +171,9 @@ class Trainer:
         measured_here = stage.kind == "grpo" or name == list(self.config.stages)[-1]
         if measured_here and stage.evaluate and name not in progress.measured:
             self._measure_all(name)
+        self._export(name)
         progress.finished[name] = progress.step
         self.save()
-        self._export(name)
 
     def _supervised(self, name: str, stage: Stage) -> Callable[[], dict[str, Any]]:
         """Prepares a supervised stage and returns the function that takes one step of it."""
