@@ -157,6 +157,30 @@ def test_the_question_of_a_verl_row():
     assert eurus.prompt == "Solve x + 1 = 3." and eurus.meta["extra_info"] == {"index": 0, "split": "dummy"}
 
 
+MESSAGES = [{"role": "user", "content": "p"}]
+
+
+@pytest.mark.parametrize(
+    ("truth", "answer", "form"),
+    [
+        ("['\\\\frac{1}{2}', '0.5']", ("\\frac{1}{2}", "0.5"), "list in a string"),
+        ('["a", 2.0]', ("a", "2"), "list in a string"),
+        ('["a", ', ('["a",',), "text"),
+        ("[1, 2)", ("[1, 2)",), "text"),
+        (["1", "2"], ("1", "2"), "list"),
+        (7.0, ("7",), "number"),
+        ("{1, 2}", ("{1, 2}",), "text"),
+    ],
+)
+def test_ground_truths(tmp_path, truth, answer, form):
+    row = {"prompt": MESSAGES, "reward_model": {"ground_truth": truth}, "extra_info": {"question": "another"}, "meta": {"own": 1}}
+    path = tmp_path / "d.jsonl"
+    path.write_text(json.dumps(row))
+    (problem,) = read_problems(path)
+    assert (problem.answer, problem.prompt) == (answer, "p")
+    assert problem.meta == {"own": 1, "format": "verl", "answer_format": form, "extra_info": {"question": "another"}}
+
+
 def refused(tmp_path, row, words):
     path = tmp_path / "bad.jsonl"
     path.write_text(json.dumps(row) + "\n")
@@ -212,6 +236,8 @@ CASES = json.dumps([{"input": "1", "output": "2", "testtype": "stdin"}])
         (packed(pickle.dumps({CASES: 1})), "a pickle with EMPTY_DICT"),
         (packed(pickle.dumps(CASES)[:-1]), "not a whole pickle"),
         (packed(b"cos\nsystem\n"), "a pickle with GLOBAL"),
+        (packed(b"V[]\nV[]\n."), "a pickle of 2 strings"),
+        (packed(b"."), "a pickle of 0 strings"),
         (packed(pickle.dumps(CASES))[:-8], "neither JSON nor|is cut"),
         ("?" * 8, "neither JSON nor base64"),
         (packed(pickle.dumps("{}")), "is {}; give a list of tests"),
@@ -229,9 +255,6 @@ def test_private_tests_of_every_pickle_protocol(tmp_path, protocol):
     path = tmp_path / "lcb.jsonl"
     path.write_text(json.dumps(LCB | {"private_test_cases": packed(pickle.dumps(CASES, protocol))}))
     assert read_problems(path)[0].tests == stdin(("1", "2"))
-
-
-MESSAGES = [{"role": "user", "content": "p"}]
 
 
 @pytest.mark.parametrize(

@@ -66,13 +66,13 @@ def _several(raw: Any) -> tuple[list[str | None], str]:
 
 
 def _listed(raw: Any) -> Any:
-    """The list that a string such as '["1/2", "0.5"]' holds. An interval such as "[0, 1]" holds no strings: it stays as it is."""
+    """The list that a string such as '["1/2", "0.5"]' holds. An interval such as "[0, 1]" begins with no string: it stays as it is."""
     if isinstance(raw, str) and _LISTED.match(raw):
         for read in (json.loads, ast.literal_eval):
             try:
                 found = read(raw.strip())
             except (ValueError, SyntaxError, RecursionError, MemoryError):
                 continue
-            if isinstance(found, list) and found and all(isinstance(one, str) for one in found):
+            if isinstance(found, list):
                 return found
     return raw
