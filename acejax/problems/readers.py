@@ -41,6 +41,18 @@ def _json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             yield where, row
 
 
+def _json_array(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The objects of one JSON list; the place is the object's number, from 1."""
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not valid JSON ({error}); write one list of objects, or one object per line") from None
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict):
+            raise UserError(f"{path}:{number}: found {type(row).__name__}, not an object; write a list of objects")
+        yield f"{path}:{number}", row
+
+
 def _parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     import pyarrow.parquet  # here, because it is slow to import and most runs read JSON Lines
 
@@ -55,14 +67,21 @@ def _parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         raise UserError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]}); write it again") from None
 
 
+def _first_character(path: Path) -> str:
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        return next((line.strip()[0] for line in file if line.strip()), "")
+
+
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each row with its place, "file:line" (in Parquet the row's number, from 1)."""
+    """Each row with its place, "file:line" (in Parquet and in a JSON list the row's number, from 1)."""
     if not path.exists():
         raise UserError(f"{path}: there is no such file; check the path")
     if not path.is_file():
         raise UserError(f"{path}: is a folder; name a .jsonl or .parquet file")
     if path.suffix == ".parquet":
         return _parquet(path)
+    if path.suffix == ".json" and _first_character(path) == "[":
+        return _json_array(path)
     if path.suffix in LINES_SUFFIXES:
         return _json_lines(path)
     raise UserError(f"{path}: suffix {path.suffix!r} is not known; use .jsonl or .parquet")
@@ -93,7 +112,7 @@ def _from_row(row: dict[str, Any], where: str, path: Path, domain: Domain) -> Pr
 
 
 def read_problems(path: str | Path, *, domain: Domain = "math", refused: list[str] | None = None) -> list[Problem]:
-    """All problems of a .jsonl or .parquet file: our own records, or rows of a dataset that formats/detect.py knows.
+    """All problems of a .jsonl, .json (lines, or one list) or .parquet file: our records, or rows of a dataset formats/detect.py knows.
 
     `domain` is for records of ours that do not name theirs. Numbers become strings (27.0 gives "27"). A row without `id` gets
     "<file stem>/<row>", one with a number for it "<file stem>/<number>", one without `source` the file's stem.

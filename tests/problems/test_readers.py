@@ -131,6 +131,20 @@ def test_bad_row_of_parquet_is_named(tmp_path):
         read_problems(path)
 
 
+def test_one_json_list(tmp_path):
+    path = tmp_path / "d.json"
+    path.write_text('\n[\n {"problem": "a", "answer": "1"},\n {"problem": "b", "answer": "2"}]\n')
+    assert [(p.id, p.answer) for p in read_problems(path)] == [("d/1", ("1",)), ("d/2", ("2",))]
+    lines(path, GOOD, GOOD)
+    assert [p.id for p in read_problems(path)] == ["d/1", "d/2"]
+    path.write_text('[{"problem": "a", "answer": "1"}, 2]')
+    with pytest.raises(UserError, match=r"d\.json:2: found int"):
+        read_problems(path)
+    path.write_text('[{"problem": "a"')
+    with pytest.raises(UserError, match=r"d\.json: not valid JSON"):
+        read_problems(path)
+
+
 def test_bad_files_are_named(tmp_path):
     with pytest.raises(UserError, match="no.jsonl: there is no such file"):
         read_problems(tmp_path / "no.jsonl")
