@@ -5,7 +5,8 @@ signatures are known by their parameters' names, verl's
 
     compute_score(data_source, solution_str, ground_truth, extra_info)
 
-and TRL's, whose arguments are lists with one entry per completion (here one), picked by name from the problem's fields:
+and TRL's, whose arguments are lists with one entry per completion (here one), picked by name from the problem's fields; a completion is
+text, and where that is a TypeError a list of one message:
 
     reward(completions, prompts, answer, **kwargs)
 
@@ -195,9 +196,9 @@ def load(reward: str) -> Callable[[Problem, str], Any]:
             f"reward '{reward}': {type(error).__name__}: {error}; give a module that can be imported, and a function in it"
         ) from None
     if "solution_str" in parameters:
-        offered, wrap = verl_arguments, False
+        offered = verl_arguments
     elif "completions" in parameters:
-        offered, wrap = trl_arguments, True
+        offered = trl_arguments
     else:
         raise UserError(f"reward '{reward}' takes ({', '.join(parameters)}); it must take verl's 'solution_str' or TRL's 'completions'")
     takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
@@ -206,12 +207,18 @@ def load(reward: str) -> Callable[[Problem, str], Any]:
     if missing := [name for name in needed if name not in known]:
         raise UserError(f"reward '{reward}' needs {', '.join(missing)}, which no problem has; it may take {', '.join(known)}")
 
-    def call(problem: Problem, response: str) -> Any:
-        arguments = offered(problem, response)
-        result = function(**{key: value for key, value in arguments.items() if takes_all or key in parameters})
-        return result[0] if wrap else result
+    def call(arguments: Mapping[str, Any]) -> Any:
+        return function(**{key: value for key, value in arguments.items() if takes_all or key in parameters})
 
-    return call
+    def call_trl(problem: Problem, response: str) -> Any:
+        arguments = trl_arguments(problem, response)
+        try:
+            return call(arguments)[0]
+        except TypeError:  # written for conversations, where a completion is a list of messages
+            turns = {"prompts": [[{"role": "user", "content": problem.prompt}]]}
+            return call(arguments | turns | {"completions": [[{"role": "assistant", "content": response}]]})[0]
+
+    return call_trl if offered is trl_arguments else lambda problem, response: call(verl_arguments(problem, response))
 
 
 def ground_truth(problem: Problem) -> Any:

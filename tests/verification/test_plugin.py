@@ -25,6 +25,11 @@ def trl(completions, answer, **kwargs):
     assert kwargs["prompts"] == ["2+2?"] and kwargs["id"] == ["m"]
     return [1.0 if c == a else -1.0 for c, a in zip(completions, answer)]
 
+def trl_messages(prompts, completions, solution, **kwargs):
+    rewards = [1.0 if c[0]["content"] == a else 0.0 for c, a in zip(completions, solution)]
+    assert prompts[0][0] == {"role": "user", "content": "2+2?"}
+    return rewards
+
 def trl_bare(completions):
     return [None for _ in completions]
 
@@ -66,7 +71,7 @@ def judge(name, *responses, problem=MATH, **options):
         return [future.result(60) for future in [pool.submit(problem, number, response) for number, response in enumerate(responses)]]
 
 
-@pytest.mark.parametrize(("name", "low"), [("verl", 0.0), ("trl", -1.0)])
+@pytest.mark.parametrize(("name", "low"), [("verl", 0.0), ("trl", -1.0), ("trl_messages", 0.0)])
 def test_both_signatures(name, low):
     right, wrong = judge(name, "4", "5")
     assert (right.problem_id, right.sample, right.verdict, right.reason, right.score) == ("m", 0, "correct", "ok", 1.0)
