@@ -64,7 +64,8 @@ class RewardPool:
         self._closed = False
         self._said: set[str] = set()
         self._stats: dict[str, float] = {"judged": 0, "unjudged": 0, "retried": 0, "busy_seconds": 0.0}
-        first = _Process(reward)  # what is wrong with the plug-in shows here, not in the first verdict
+        self._processes: set[_Process] = set()
+        first = self._started()  # what is wrong with the plug-in shows here, not in the first verdict
         self._threads = [
             threading.Thread(target=self._serve, args=(first if number == 0 else None,), name="acejax-reward", daemon=True)
             for number in range(workers)
@@ -93,7 +94,7 @@ class RewardPool:
             return dict(self._stats)
 
     def close(self) -> None:
-        """Ends all workers. What is still queued resolves to unjudged. Calling it again does nothing."""
+        """Ends all workers at once. What has no verdict yet resolves to unjudged. Calling it again does nothing."""
         if self._closed:
             return
         self._closed = True
@@ -102,6 +103,8 @@ class RewardPool:
                 task = self._tasks.get_nowait()
                 if task is not None:
                     task[3].set_result(Verdict(task[0].id, task[1], "unjudged", "infra"))
+        for process in list(self._processes):
+            process.signal_end()
         for _ in self._threads:
             self._tasks.put(None)
         for thread in self._threads:
@@ -111,11 +114,11 @@ class RewardPool:
         while (task := self._tasks.get()) is not None:
             problem, sample, response, future = task
             began = time.monotonic()
-            reply: dict[str, Any] = {}
+            reply: dict[str, Any] = {"verdict": "unjudged", "reason": "infra"}
             failures = 0
-            while failures < 2:  # a worker's death may be no fault of this response: a fresh one tries again
+            while failures < 2 and not self._closed:  # a worker's death may be no fault of this response: a fresh one tries again
                 try:
-                    process = process or _Process(self._reward)
+                    process = process or self._started()
                     reply = process.ask({"problem": problem.to_record(), "response": response}, self._deadline_s)
                 except (UserError, OSError) as error:
                     reply = {"verdict": "unjudged", "reason": "infra", "detail": str(error)}
@@ -123,7 +126,7 @@ class RewardPool:
                     break
                 failures += 1
                 if process is not None:
-                    process.kill()
+                    self._end(process)
                     process = None
             seconds = time.monotonic() - began
             with self._lock:
@@ -136,7 +139,18 @@ class RewardPool:
                     log.warning("%s sample %d is unjudged: %s", problem.id, sample, news)
             future.set_result(Verdict(problem.id, sample, reply["verdict"], reply["reason"], seconds, score=reply.get("score")))
         if process is not None:
-            process.kill()
+            self._end(process)
+
+    def _started(self) -> _Process:
+        process = _Process(self._reward)
+        self._processes.add(process)
+        if self._closed:  # while it started: close() has not seen it
+            process.signal_end()
+        return process
+
+    def _end(self, process: _Process) -> None:
+        process.kill()
+        self._processes.discard(process)
 
 
 class _Process:
@@ -176,9 +190,12 @@ class _Process:
         except (EOFError, OSError):
             return {"verdict": "unjudged", "reason": "infra", "detail": "died"}
 
-    def kill(self) -> None:
+    def signal_end(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
+
+    def kill(self) -> None:
+        self.signal_end()
         self._process.wait()
         self._conn.close()
 

@@ -1,11 +1,15 @@
 """Rewards of a user's own: both signatures, what their results mean, and what happens where they fail."""
 
 import os
+import subprocess
+import sys
 import time
 from concurrent.futures import Future
+from pathlib import Path
 
 import pytest
 
+import acejax
 from acejax.errors import UserError
 from acejax.problems.problem import Problem
 from acejax.verification.plugin import RewardPool, ground_truth, verdict_of
@@ -165,11 +169,41 @@ def test_ground_truth_is_what_verl_expects():
     assert ground_truth(Problem("c", "code", "p", tests=calls)) == '{"inputs": [[1]], "outputs": [[2]], "fn_name": "f"}'
 
 
-def test_closing_resolves_what_is_queued():
+def test_closing_does_not_wait_and_resolves_what_is_queued():
     pool = RewardPool("made_reward:fails", deadline_s=30.0)
-    futures = [pool.submit(MATH, number, "a") for number in range(40)]
+    futures = [pool.submit(MATH, number, "hang") for number in range(40)]
+    began = time.monotonic()
     pool.close()
     pool.close()
+    assert time.monotonic() - began < 10
     assert all(isinstance(future, Future) and future.result(5).verdict == "unjudged" for future in futures)
     with pytest.raises(RuntimeError, match="closed"):
         pool.submit(MATH, 0, "a")
+
+
+def lives(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_nothing_outlives_a_parent_that_is_killed():
+    code = """
+import time
+from acejax.problems.problem import Problem
+from acejax.verification.plugin import RewardPool
+pool = RewardPool("made_reward:pid")
+print(int(pool.submit(Problem("m", "math", "p", answer=("1",)), 0, "r").result().score), flush=True)
+time.sleep(60)
+"""
+    environment = os.environ | {"PYTHONPATH": str(Path(acejax.__file__).parents[1])}
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment)
+    worker = int(parent.stdout.readline())
+    assert lives(worker)
+    parent.kill()
+    parent.wait()
+    end = time.monotonic() + 20
+    while lives(worker):
+        assert time.monotonic() < end
+        time.sleep(0.05)
