@@ -46,6 +46,12 @@ def fails(solution_str, ground_truth):
         sys.exit(1)
     raise ValueError("no box in " + solution_str)
 
+def busy(solution_str, ground_truth):
+    with open(ground_truth + "~", "w") as file:
+        file.write(str(os.getpid()))
+    os.replace(ground_truth + "~", ground_truth)
+    time.sleep(60)
+
 def once(solution_str, ground_truth):
     if not os.path.exists(ground_truth):
         open(ground_truth, "w").close()
@@ -169,13 +175,23 @@ def test_ground_truth_is_what_verl_expects():
     assert ground_truth(Problem("c", "code", "p", tests=calls)) == '{"inputs": [[1]], "outputs": [[2]], "fn_name": "f"}'
 
 
-def test_closing_does_not_wait_and_resolves_what_is_queued():
-    pool = RewardPool("made_reward:fails", deadline_s=30.0)
-    futures = [pool.submit(MATH, number, "hang") for number in range(40)]
+def busy_worker(mark):
+    """The process that is in the middle of a call of `busy`."""
+    end = time.monotonic() + 30
+    while not mark.exists():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    return int(mark.read_text())
+
+
+def test_closing_does_not_wait_and_resolves_what_is_queued(tmp_path):
+    pool = RewardPool("made_reward:busy")
+    futures = [pool.submit(Problem("m", "math", "p", answer=(str(tmp_path / "mark"),)), number, "r") for number in range(40)]
+    worker = busy_worker(tmp_path / "mark")
     began = time.monotonic()
     pool.close()
     pool.close()
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 10 and not lives(worker)
     assert all(isinstance(future, Future) and future.result(5).verdict == "unjudged" for future in futures)
     with pytest.raises(RuntimeError, match="closed"):
         pool.submit(MATH, 0, "a")
@@ -188,19 +204,15 @@ def lives(pid):
         return False
 
 
-def test_nothing_outlives_a_parent_that_is_killed():
+def test_nothing_outlives_a_parent_that_is_killed(tmp_path):
     code = """
-import time
 from acejax.problems.problem import Problem
 from acejax.verification.plugin import RewardPool
-pool = RewardPool("made_reward:pid")
-print(int(pool.submit(Problem("m", "math", "p", answer=("1",)), 0, "r").result().score), flush=True)
-time.sleep(60)
+RewardPool("made_reward:busy").submit(Problem("m", "math", "p", answer=("mark",)), 0, "r").result()
 """
     environment = os.environ | {"PYTHONPATH": str(Path(acejax.__file__).parents[1])}
-    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment)
-    worker = int(parent.stdout.readline())
-    assert lives(worker)
+    parent = subprocess.Popen([sys.executable, "-c", code], env=environment)
+    worker = busy_worker(tmp_path / "mark")
     parent.kill()
     parent.wait()
     end = time.monotonic() + 20
