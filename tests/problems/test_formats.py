@@ -242,7 +242,7 @@ CASES = json.dumps([{"input": "1", "output": "2", "testtype": "stdin"}])
         ("?" * 8, "neither JSON nor base64"),
         (packed(pickle.dumps("{}")), "is {}; give a list of tests"),
         (packed(pickle.dumps("[1")), "not valid JSON text"),
-        (packed(pickle.dumps(json.dumps([{"input": "1", "output": "2", "testtype": "functional"}]))), "need 'func_name'"),
+        (packed(pickle.dumps(json.dumps([{"input": "1", "output": "2", "testtype": "functional"}]))), "a function need its name"),
     ],
 )
 def test_private_tests_are_unpacked_without_running_anything(tmp_path, capfd, private, words):
@@ -277,10 +277,19 @@ def test_private_tests_of_every_pickle_protocol(tmp_path, protocol):
         ({"problem": "p", "tests": [{"input": "x", "output": "1", "fn_name": "f"}]}, "field .tests., test 1: input or output is not JSON"),
         ({"problem": "p", "tests": []}, r"field 'tests' is \[\]"),
         ({"problem": "p", "tests": [{"input": [1], "output": 1, "fn_name": n} for n in "fg"]}, r"field 'tests' is \['f', 'g'\]"),
+        (
+            {"problem": "p", "tests": [{"input": "1", "output": "1", "testtype": "functional"}]},
+            "field 'tests' is .*need its name",
+        ),
+        (
+            {"description": "p", "public_tests": {"input": [], "output": []}, "private_tests": {"input": []}},
+            "field 'private_tests'",
+        ),
+        ({"description": "p", "input_format": "x", "time_limit": "2 s"}, "field 'time_limit' is '2 s'; give a number above 0"),
         ({"description": "p", "input_format": "x", "generated_checker": "import sys"}, "field 'generated_checker' is .*one right output"),
         ({"description": "p", "input_format": "x", "interaction_format": "ask"}, "field 'interaction_format'"),
         ({"description": "p", "input_format": "x", "input_mode": "file"}, "field 'input_mode' is 'file'"),
-        ({"description": "p", "public_tests": {"input": ["1"], "output": []}}, "field 'public_tests' is .*one output for each input"),
+        ({"description": "p", "public_tests": {"input": ["1"], "output": []}}, "field 'public_tests' is .*give inputs and outputs"),
         ({"description": "p", "public_tests": {"input": ["1"], "output": ["1"]}, "output_file": "o.txt"}, "field 'output_file' is 'o.txt'"),
         ({"prompt": "def f():\n    '''x'''", "test": "assert f()", "entry_point": "f"}, r"field 'test' .*defines check\(candidate\)"),
         ({"text": "p", "test_list": ["assert g(1)"], "code": "def f(x): pass"}, r"field 'test_list' .*found f"),
@@ -297,6 +306,45 @@ def test_private_tests_of_every_pickle_protocol(tmp_path, protocol):
 )
 def test_bad_rows_are_named_by_field(tmp_path, row, words):
     refused(tmp_path, row, words)
+
+
+JUNK = [
+    None,
+    "x",
+    "",
+    0,
+    7,
+    -1,
+    2.5,
+    True,
+    [],
+    [1],
+    ["x"],
+    {},
+    {"a": 1},
+    [{}],
+    [[1]],
+    "{}",
+    "[1]",
+    "[{}]",
+    '{"inputs": [1], "outputs": [1]}',
+]
+
+
+@pytest.mark.parametrize("path", sorted(FIXTURES.iterdir()), ids=lambda path: path.stem)
+def test_any_field_may_hold_anything(path, tmp_path):
+    """Whatever stands in a field, at the top or one level down, the row is read or refused with its line: nothing else is raised."""
+    rows = []
+    for row in map(json.loads, path.read_text().splitlines()):
+        for field in row:
+            inner = list(row[field]) if isinstance(row[field], dict) else []
+            rows += [row | {field: junk} for junk in JUNK] + [row | {field: row[field] | {name: junk}} for name in inner for junk in JUNK]
+    (tmp_path / "junk.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    messages: list[str] = []
+    read_problems(tmp_path / "junk.jsonl", refused=messages)
+    assert messages
+    for message in messages:
+        assert "junk.jsonl:" in message and "\n" not in message and len(message) < 500
 
 
 def test_bad_rows_can_be_collected(tmp_path):

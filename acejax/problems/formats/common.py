@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any, NoReturn
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NoReturn
 
 from acejax.errors import UserError
 
 SHOWN_CHARACTERS = 100
+
+Form = Literal["a string", "a number above 0", "a list of strings", "a list of objects with input and output"]
 
 
 def shown(value: Any) -> str:
@@ -19,6 +22,26 @@ def shown(value: Any) -> str:
 def refuse(where: str, field: str, value: Any, todo: str) -> NoReturn:
     """Raises UserError: which field of which row, what was found there, what to do."""
     raise UserError(f"{where}: field '{field}' is {shown(value)}; {todo}")
+
+
+def expect(row: Mapping[str, Any], where: str, form: Form, *fields: str) -> None:
+    """Raises UserError where one of the fields is there and has another form."""
+    for field in fields:
+        value = row.get(field)
+        if value is not None and not _FITS[form](value):
+            refuse(where, field, value, f"give {form}")
+
+
+def _is_example(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(value.get(name), str) for name in ("input", "output"))
+
+
+_FITS: Mapping[Form, Callable[[Any], bool]] = {
+    "a string": lambda value: isinstance(value, str),
+    "a number above 0": lambda value: isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0,
+    "a list of strings": lambda value: isinstance(value, list) and all(isinstance(one, str) for one in value),
+    "a list of objects with input and output": lambda value: isinstance(value, list) and all(map(_is_example, value)),
+}
 
 
 def decoded(value: Any, where: str, field: str) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 
 from acejax.problems.formats.answers import accepted, ground_truth
 from acejax.problems.formats.asserts import function_suite, humaneval_suite, mbpp_suite
-from acejax.problems.formats.common import decoded, refuse
+from acejax.problems.formats.common import decoded, expect, refuse
 from acejax.problems.formats.suites import packed_cases, suite
 
 Row = Mapping[str, Any]
@@ -121,6 +121,7 @@ def _with_tests(row: Row, where: str) -> Converted:
 def _leetcode(row: Row, where: str) -> Converted:
     if "tests" in row:
         return _with_tests(row, where)
+    expect(row, where, "a string", "test", "entry_point")
     tests = function_suite(row["test"], where, "test", row["entry_point"])
     prompt = _question(row, where, "problem_description", "query", "prompt")
     used = ("starter_code", "test", "entry_point", "problem_description", "query", "prompt", "completion", "response", "input_output")
@@ -182,23 +183,23 @@ def _code_contests(row: Row, where: str) -> Converted:
     if row.get("input_file") or row.get("output_file"):
         field = "input_file" if row.get("input_file") else "output_file"
         refuse(where, field, row[field], "programs here use stdin and stdout; leave the row out")
+    expect(row, where, "a string", "description", "name")
+    expect(row, where, "a number above 0", "memory_limit_bytes")
     cases: list[Any] = []
     for field in ("public_tests", "private_tests", "generated_tests"):
-        tests = row.get(field) or []
-        if isinstance(tests, Mapping):
-            given, wanted = (tests.get(name) or [] for name in ("input", "output"))
-            if len(given) != len(wanted):
-                refuse(where, field, tests, "give one output for each input")
-            cases += [{"input": a, "output": b} for a, b in zip(given, wanted, strict=True)]
-        else:
-            cases += tests
-    record: Record = {"domain": "code", "prompt": row["description"], "tests": suite(cases, where, "private_tests")[0]}
+        tests = row.get(field)
+        if tests and not (isinstance(tests, Mapping) and not any(tests.values())):
+            cases += suite(tests, where, field)[0]["cases"]
+    if not cases:
+        refuse(where, "private_tests", row.get("private_tests"), "a problem needs at least one test")
+    record: Record = {"domain": "code", "prompt": row["description"], "tests": {"kind": "stdin", "cases": cases}}
     limit = row.get("time_limit")
     if isinstance(limit, Mapping):
+        expect({key: value or None for key, value in limit.items()}, f"{where}: time_limit", "a number above 0", "seconds", "nanos")
         seconds = (limit.get("seconds") or 0) + (limit.get("nanos") or 0) / 1e9
         record |= {"time_limit_s": seconds} if seconds > 0 else {}
     if row.get("memory_limit_bytes"):
-        record["memory_limit_mb"] = max(1, row["memory_limit_bytes"] >> 20)
+        record["memory_limit_mb"] = max(1, round(row["memory_limit_bytes"] / 2**20))
     if row.get("name"):
         record["id"] = row["name"]
     return record, ("description", "name", "untranslated_description"), "inputs and outputs"
@@ -211,6 +212,8 @@ def _codeforces(row: Row, where: str) -> Converted:
             refuse(where, field, row[field], "only problems with one right output can be judged; leave the row out")
     if row.get("input_mode") not in (None, "", "stdio"):
         refuse(where, "input_mode", row["input_mode"], "programs here use stdin and stdout; leave the row out")
+    expect(row, where, "a list of objects with input and output", "examples", "official_tests")
+    expect(row, where, "a number above 0", "time_limit", "memory_limit")
     parts = [_question(row, where, "description", "title")]
     for heading, field in (("Input", "input_format"), ("Output", "output_format")):
         if row.get(field):
@@ -222,29 +225,28 @@ def _codeforces(row: Row, where: str) -> Converted:
     tests, form = suite(row.get("official_tests") or row.get("examples"), where, "official_tests")
     record: Record = {"domain": "code", "prompt": "\n\n".join(parts), "tests": tests}
     if row.get("time_limit"):
-        record["time_limit_s"] = float(row["time_limit"])
+        record["time_limit_s"] = row["time_limit"]
     if row.get("memory_limit"):
-        record["memory_limit_mb"] = round(row["memory_limit"])
+        record["memory_limit_mb"] = max(1, round(row["memory_limit"]))
     return record, ("description", "input_format", "output_format", "note", "editorial"), form
 
 
 def _livecodebench(row: Row, where: str) -> Converted:
     cases: list[Any] = []
     for field in ("public_test_cases", "private_test_cases"):
+        expect(row, where, "a string", field)
         if row.get(field):
-            cases += row[field] if isinstance(row[field], list) else packed_cases(row[field], where, field)
+            cases += packed_cases(row[field], where, field)
     tests, form = suite(cases, where, "private_test_cases", _mapping(row, "metadata", where).get("func_name"))
-    functional = [isinstance(case, Mapping) and case.get("testtype") == "functional" for case in cases]
-    if any(functional) and tests["kind"] != "function":
-        refuse(where, "metadata", row.get("metadata"), "tests of type 'functional' need 'func_name' there")
     record = {"domain": "code", "prompt": _question(row, where, "question_content"), "tests": tests} | _starter(row)
-    packed = isinstance(row.get("private_test_cases"), str) and not row["private_test_cases"].lstrip().startswith("[")
+    packed = not row.get("private_test_cases", "[").lstrip().startswith("[")
     used = ("question_content", "public_test_cases", "private_test_cases", "metadata", "starter_code")
     return record, used, "pickled list of tests" if packed else form
 
 
 def _humaneval(row: Row, where: str) -> Converted:
     """HumanEval and its EvalPlus edition: for evaluation only, since tests and program share a process."""
+    expect(row, where, "a string", "test")
     prompt = _question(row, where, "prompt")
     tests = humaneval_suite(prompt, row["test"], str(row["entry_point"]), where)
     return {"domain": "code", "prompt": prompt, "tests": tests}, ("prompt", "test", "entry_point", "canonical_solution"), "check(candidate)"
@@ -252,6 +254,8 @@ def _humaneval(row: Row, where: str) -> Converted:
 
 def _mbpp(row: Row, where: str) -> Converted:
     """MBPP, its sanitised and its EvalPlus edition (`test` is a whole program): for evaluation only."""
+    expect(row, where, "a string", "code", "test", "test_setup_code")
+    expect(row, where, "a list of strings", "test_list", "test_imports")
     shown = row["test_list"]
     set_up = row.get("test_setup_code") or "\n".join(row.get("test_imports") or [])
     tests = mbpp_suite(shown, row.get("code") or "", where, set_up=set_up, whole=row.get("test") or "")

@@ -15,6 +15,7 @@ from acejax.problems.formats.asserts import function_suite
 from acejax.problems.formats.common import decoded, refuse, shown
 
 MAX_UNPACKED_BYTES = 1 << 30
+CALLS = ("functional", "function_call")
 _TEXTS = {"UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"}
 _HARMLESS = {"PROTO", "FRAME", "MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT", "STOP"}
 
@@ -43,7 +44,10 @@ def suite(value: Any, where: str, field: str, fn_name: str | None = None) -> tup
         names: set[str] = {named for case in value if (named := _fn_name(case, where, field))}
         if len(names) > 1:
             refuse(where, field, sorted(names), "all tests must call one function")
-        return _of_pairs([(case["input"], case["output"]) for case in value], next(iter(names), fn_name), where, field), "list of tests"
+        name = next(iter(names), fn_name)
+        if not name and any((case.get("testtype") or case.get("type")) in CALLS for case in value):
+            refuse(where, field, value, "tests that call a function need its name, in 'fn_name' or as 'func_name' in 'metadata'")
+        return _of_pairs([(case["input"], case["output"]) for case in value], name, where, field), "list of tests"
     return refuse(where, field, value, "give inputs and outputs, a list of tests, or a program that defines check(candidate)")
 
 
