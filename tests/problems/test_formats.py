@@ -46,7 +46,7 @@ CODE = {
     "eurus_2": [calls("f", call("ab", to="abab"), call("", to=""))],
     "taco": [stdin(("1 2\n", "3\n"), ("3 4", "7")), calls("keep", call([1, 2], to=[1]), call([3], to=[3]))],
     "apps": [calls("neg", call(1, to=-1), call(0, to=0))],
-    "code_contests": [stdin(("a\n", "a\n"), ("b c\n", "b c\n"))],
+    "code_contests": [stdin(("a\n", "a\n"), ("b c\n", "b c\n"), ("d\n", "d\n"))],
     "code_contests_plain": [stdin(("a\n", "a\na\n"))],
     "leetcode": [
         calls("addUp", call(to=True, nums=[1, -2], k=2.5), call(to=None, nums=[], k=0)),
@@ -285,7 +285,7 @@ def test_private_tests_of_every_pickle_protocol(tmp_path, protocol):
             {"description": "p", "public_tests": {"input": [], "output": []}, "private_tests": {"input": []}},
             "field 'private_tests'",
         ),
-        ({"description": "p", "input_format": "x", "time_limit": "2 s"}, "field 'time_limit' is '2 s'; give a number above 0"),
+        ({"description": "p", "input_format": "x", "time_limit": -1}, "field 'time_limit' is -1; give a number above 0"),
         ({"description": "p", "input_format": "x", "generated_checker": "import sys"}, "field 'generated_checker' is .*one right output"),
         ({"description": "p", "input_format": "x", "interaction_format": "ask"}, "field 'interaction_format'"),
         ({"description": "p", "input_format": "x", "input_mode": "file"}, "field 'input_mode' is 'file'"),
