@@ -1,4 +1,5 @@
-"""The commands, each a few lines that call one room. Exit codes: 0 done, 2 the user can mend it, 130 interrupted, other a fault of ours.
+"""The commands, each a few lines that call one room. Exit codes: 0 done, 2 the user can mend it, 3 a negative answer,
+130 interrupted, other a fault of ours.
 
 The verification pool is started before anything imports JAX, so heavy rooms are imported inside the commands.
 """
@@ -80,6 +81,44 @@ def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's fold
 
 
 Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16 or float16 for all tensors; otherwise each keeps its own.")]
+
+
+@app.command()
+def verify(
+    problems: Annotated[Path, typer.Option(help="Problems (.jsonl or .parquet), ours or a known dataset's.")],
+    completions: Annotated[Path, typer.Option(help="Completions: problem_id, sample, response.")],
+    output: Annotated[Path, typer.Option(help="Where the verdicts go (.jsonl); one that was cut goes on.")],
+    workers: Annotated[int, typer.Option(min=1)] = os.cpu_count() or 1,
+    reward: Annotated[str | None, typer.Option(help="module:function, with verl's or TRL's arguments, instead of our verifiers.")] = None,
+    require_think_end: Annotated[bool, typer.Option(help="A response without </think> is wrong.")] = True,
+    time_limit_s: Annotated[float, typer.Option(help="CPU seconds per test where a problem states none.")] = 6.0,
+    memory_limit_mb: Annotated[int, typer.Option(help="MiB where a problem states none.")] = 512,
+    unsafe: Annotated[bool, typer.Option(help="Run programs even where the sandbox does not hold.")] = False,
+) -> None:
+    """Judge completions and write a verdict for each."""
+    from acejax.verification.plugin import RewardPool
+    from acejax.verification.pool import VerificationPool
+    from acejax.verification.verify import progress_bar, summary
+    from acejax.verification.verify import verify as verify_file
+
+    limits = {"require_think_end": require_think_end, "time_limit_s": time_limit_s, "memory_limit_mb": memory_limit_mb, "unsafe": unsafe}
+    pool = RewardPool(reward, workers) if reward else VerificationPool(workers, **limits)  # type: ignore[arg-type]
+    with pool, progress_bar("verify") as progress:
+        counts, kept = verify_file(problems, completions, output, pool, workers, progress)
+    Console().print(summary(counts))
+    Console().print(f"{sum(counts.values()):,} verdicts in {output}" + (f", {kept:,} of them from before" if kept else ""), soft_wrap=True)
+
+
+@app.command()
+def audit(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
+    workers: Annotated[int, typer.Option(min=1)] = os.cpu_count() or 1,
+) -> None:
+    """Judge the responses that a run recorded again, and list those whose verdict is another one today (exit code 3)."""
+    from acejax.training.audit import audit_run
+
+    if audit_run(run, workers, Console()):
+        raise typer.Exit(3)
 
 
 @app.command()

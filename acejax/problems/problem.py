@@ -14,6 +14,8 @@ from acejax.errors import UserError
 
 Domain = Literal["math", "code"]
 FinishReason = Literal["stop", "length"]
+NODE_KINDS = ("ListNode", "TreeNode")
+CASE_FIELDS = {"stdin": ("input", "output"), "function": ("output",), "script": ()}
 TEST_KINDS = {"stdin": ("cases",), "function": ("fn_name", "cases"), "script": ("entry_point", "script")}
 
 
@@ -106,6 +108,23 @@ def _check_tests(tests: Any, where: str) -> None:
     for name in TEST_KINDS[kind]:
         if not tests.get(name):
             raise UserError(f"{where}: field 'tests.{name}' is {tests.get(name)!r}; tests of kind '{kind}' need it")
+    for number, case in enumerate(tests.get("cases", ())):
+        absent = [name for name in CASE_FIELDS[kind] if not isinstance(case, Mapping) or name not in case]
+        if absent or (kind == "function" and not case.keys() & {"args", "kwargs"}):
+            missing = " and ".join(absent) or "args or kwargs"
+            raise UserError(f"{where}: field 'tests.cases[{number}]' lacks {missing}; a test of kind '{kind}' needs it")
+    _check_types(tests.get("types"), where)
+
+
+def _check_types(types: Any, where: str) -> None:
+    """`types`: {"args": [kind, ...], "kwargs": {name: kind}, "output": kind}, each part optional, each kind one of NODE_KINDS or null."""
+    parts = {} if types is None else types
+    fits = isinstance(parts, Mapping) and parts.keys() <= {"args", "kwargs", "output"}
+    fits = fits and isinstance(parts.get("args") or [], list) and isinstance(parts.get("kwargs") or {}, Mapping)
+    if not fits or not all(
+        kind in (None, *NODE_KINDS) for kind in (*(parts.get("args") or ()), *(parts.get("kwargs") or {}).values(), parts.get("output"))
+    ):
+        raise UserError(f"{where}: field 'tests.types' is {types!r}; give args (a list), kwargs and output, each {' or '.join(NODE_KINDS)}")
 
 
 @dataclass(frozen=True)
@@ -122,6 +141,21 @@ class Completion:
     stage: str = ""
     step: int = 0
     seed: int = 0
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any], where: str) -> Completion:
+        """Checks one record read at `where` ("file:line"). Raises UserError if a field is missing or has the wrong form."""
+        for name in ("problem_id", "response"):
+            if not isinstance(record.get(name), str):
+                raise UserError(f"{where}: field '{name}' is {record.get(name)!r}; give a string")
+        sample, finish = record.get("sample"), record.get("finish_reason", "stop")
+        if isinstance(sample, bool) or not isinstance(sample, int) or sample < 0:
+            raise UserError(f"{where}: field 'sample' is {sample!r}; give the completion's number among those of its problem, from 0")
+        if finish not in ("stop", "length"):
+            raise UserError(f'{where}: field \'finish_reason\' is {finish!r}; use "stop" or "length"')
+        rest: dict[str, Any] = {name: record[name] for name in ("stage", "step", "seed") if record.get(name) is not None}
+        rest |= {name: tuple(record[name]) for name in ("prompt_ids", "ids", "logprobs") if isinstance(record.get(name), list)}
+        return cls(record["problem_id"], sample, record["response"], finish, **rest)
 
 
 @dataclass(frozen=True)

@@ -1,25 +1,24 @@
-"""Problems and traces from JSON Lines and Parquet, and records back into either."""
+"""Problems, completions and traces from JSON Lines and Parquet, and records back into either."""
 
 from __future__ import annotations
 
 import json
-import math
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from acejax.errors import UserError
-from acejax.problems.problem import Domain, Problem, Trace
+from acejax.problems.formats.answers import accepted
+from acejax.problems.formats.common import decoded, refuse
+from acejax.problems.formats.detect import convert
+from acejax.problems.problem import Completion, Domain, Problem, Trace
 
 # Columns that hold JSON text in Parquet: their values have no fixed type.
 JSON_COLUMNS = ("tests", "answer", "meta")
-QUESTION_FIELDS = ("problem", "question")
+PARQUET_ROWS = 64  # read at a time: one row of LiveCodeBench can hold megabytes
 LINES_SUFFIXES = (".jsonl", ".json", ".ndjson")
-_FINAL = re.compile(r"####\s*(\S.*?)\s*$")
-_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 
 
 def _json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -42,13 +41,25 @@ def _json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             yield where, row
 
 
+def _json_array(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The objects of one JSON list; the place is the object's number, from 1."""
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not valid JSON ({error}); write one list of objects, or one object per line") from None
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict):
+            raise UserError(f"{path}:{number}: found {type(row).__name__}, not an object; write a list of objects")
+        yield f"{path}:{number}", row
+
+
 def _parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     import pyarrow.parquet  # here, because it is slow to import and most runs read JSON Lines
 
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             number = 0
-            for batch in file.iter_batches():
+            for batch in file.iter_batches(batch_size=PARQUET_ROWS):
                 for row in batch.to_pylist():
                     number += 1
                     yield f"{path}:{number}", row
@@ -56,110 +67,81 @@ def _parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         raise UserError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]}); write it again") from None
 
 
+def _first_character(path: Path) -> str:
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        return next((line.strip()[0] for line in file if line.strip()), "")
+
+
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each row with its place, "file:line" (in Parquet the row's number, from 1)."""
+    """Each row with its place, "file:line" (in Parquet and in a JSON list the row's number, from 1)."""
     if not path.exists():
         raise UserError(f"{path}: there is no such file; check the path")
     if not path.is_file():
         raise UserError(f"{path}: is a folder; name a .jsonl or .parquet file")
     if path.suffix == ".parquet":
         return _parquet(path)
+    if path.suffix == ".json" and _first_character(path) == "[":
+        return _json_array(path)
     if path.suffix in LINES_SUFFIXES:
         return _json_lines(path)
     raise UserError(f"{path}: suffix {path.suffix!r} is not known; use .jsonl or .parquet")
 
 
-def _text(value: Any) -> str | None:
-    """An answer as a string, numbers without a needless ".0"; None where there is no answer."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            return None
-        return str(int(value)) if value.is_integer() else repr(value)
-    if isinstance(value, int):
-        return str(value)
-    return value.strip() or None if isinstance(value, str) else None
-
-
-def _final(text: str) -> str | None:
-    """GSM8K's answer: what follows the last "####", without thousands commas; None where there is none."""
-    found = _FINAL.search(text[text.rindex("####") :]) if "####" in text else None
-    return _THOUSANDS.sub("", found[1]) if found else None
-
-
-def _accepted(row: Mapping[str, Any], where: str) -> list[str]:
-    raw = row.get("answer")
-    if isinstance(raw, list):
-        answers = [_text(value) for value in raw]
-    else:
-        text = _text(raw)
-        if text is None and isinstance(row.get("solution"), str):
-            text = _final(row["solution"])
-        elif text is not None and "####" in text:
-            text = _final(text)
-        answers = [text]
-    kept = [answer for answer in answers if answer is not None]
-    if not kept or len(kept) < len(answers):
-        raise UserError(f"{where}: field 'answer' is {raw!r}; give the answer there, or end field 'solution' with '#### answer'")
-    return kept
-
-
-def _decoded(row: dict[str, Any], name: str, where: str) -> Any:
-    value = row.get(name)
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value) if value.strip() else None
-    except ValueError as error:
-        raise UserError(f"{where}: field '{name}' is not valid JSON text ({error}); write it as JSON") from None
-
-
-def _from_row(row: dict[str, Any], where: str, number: int, path: Path, domain: Domain) -> Problem:
-    own = isinstance(row.get("prompt"), str)
-    record = {key: value for key, value in row.items() if value is not None}
-    if not own:
-        name = next((name for name in QUESTION_FIELDS if isinstance(row.get(name), str) and row[name].strip()), None)
-        if name is None:
-            raise UserError(
-                f"{where}: no question found; give field 'problem' or 'question' (or 'prompt'), it has {', '.join(row) or 'no fields'}"
-            )
-        record["prompt"] = row[name]
-    record.setdefault("domain", domain)
+def _from_row(row: dict[str, Any], where: str, path: Path, domain: Domain) -> Problem:
+    row = {key: value for key, value in row.items() if value is not None}
+    number = where.rpartition(":")[2]
+    record = convert(row, where)
+    if record is None:
+        record = row
+        record.setdefault("domain", domain)
+        for name in ("tests", "meta"):
+            if name in record:
+                record[name] = decoded(record[name], where, name)
+        if not isinstance(record.get("meta") or {}, Mapping):
+            refuse(where, "meta", record["meta"], "give an object")
+        if record["domain"] == "math":
+            if path.suffix == ".parquet" and str(record.get("answer", "")).startswith(('"', "[")):
+                record["answer"] = decoded(record["answer"], where, "answer")
+            record["answer"] = accepted(record, where)[0]
     if not record.get("source"):
         record["source"] = path.stem
-    record["id"] = str(record["id"]) if record.get("id", "") != "" else f"{path.stem}/{number}"
-    for name in ("tests", "meta"):
-        if name in record:
-            record[name] = _decoded(record, name, where)
-    if not isinstance(record.get("meta") or {}, Mapping):
-        raise UserError(f"{where}: field 'meta' is {record['meta']!r}; give an object")
-    if record["domain"] == "math":
-        if own and path.suffix == ".parquet" and str(record.get("answer", "")).startswith(('"', "[")):
-            record["answer"] = _decoded(record, "answer", where)
-        record["answer"] = _accepted(record, where)
+    identity = record.get("id", "")
+    # A number alone would be the same in two files.
+    record["id"] = identity if isinstance(identity, str) and identity else f"{path.stem}/{number if identity == '' else identity}"
     return Problem.from_record(record, where)
 
 
-def read_problems(path: str | Path, *, domain: Domain = "math") -> list[Problem]:
-    """All problems of a .jsonl or .parquet file: our own records, or rows with `problem` or `question` and `answer`.
+def read_problems(path: str | Path, *, domain: Domain = "math", refused: list[str] | None = None) -> list[Problem]:
+    """All problems of a .jsonl, .json (lines, or one list) or .parquet file: our records, or rows of a dataset formats/detect.py knows.
 
-    `domain` is for rows that do not name theirs. GSM8K's "#### N" is understood at the end of `answer`, or of `solution` where `answer` is
-    null. Numbers become strings (27.0 gives "27"). A row without `id` gets "<file stem>/<row>", one without `source` the file's stem.
-    Raises UserError naming file:line and field.
+    `domain` is for records of ours that do not name theirs. Numbers become strings (27.0 gives "27"). A row without `id` gets
+    "<file stem>/<row>", one with a number for it "<file stem>/<number>", one without `source` the file's stem.
+    Raises UserError naming file:line and field for the first bad row; where `refused` is a list, the messages of bad rows go there instead.
     """
     path = Path(path)
     problems: list[Problem] = []
     first_seen: dict[str, str] = {}
     for where, row in _rows(path):
-        problem = _from_row(row, where, int(where.rpartition(":")[2]), path, domain)
-        if problem.id in first_seen:
-            raise UserError(f"{where}: field 'id' is {problem.id!r}, as at {first_seen[problem.id]}; give every problem its own id")
+        try:
+            problem = _from_row(row, where, path, domain)
+            if problem.id in first_seen:
+                raise UserError(f"{where}: field 'id' is {problem.id!r}, as at {first_seen[problem.id]}; give every problem its own id")
+        except UserError as error:
+            if refused is None:
+                raise
+            refused.append(str(error))
+            continue
         first_seen[problem.id] = where
         problems.append(problem)
-    if not problems:
+    if not problems and not refused:
         raise UserError(f"{path}: holds no rows; give at least one problem")
     return problems
+
+
+def read_completions(path: str | Path) -> Iterator[tuple[str, Completion]]:
+    """The completions of a .jsonl or .parquet file, one at a time, each with its place. Raises UserError naming file:line and field."""
+    for where, row in _rows(Path(path)):
+        yield where, Completion.from_record(row, where)
 
 
 def read_traces(path: str | Path) -> list[Trace]:

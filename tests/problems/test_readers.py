@@ -36,20 +36,20 @@ def lines(path, *rows):
 )
 def test_answers(tmp_path, row, answer):
     (problem,) = read_problems(lines(tmp_path / "gsm8k.jsonl", row))
-    assert problem == Problem("gsm8k/1", "math", "p", "gsm8k", answer)
+    assert problem == Problem("gsm8k/1", "math", "p", "gsm8k", answer, meta=problem.meta)
 
 
 def test_the_same_rows_from_parquet(tmp_path):
     path = tmp_path / "aime.parquet"
     table = pyarrow.table({"problem": ["a", "b"], "answer": [27.0, 0.5], "id": [7, 8]})
     pyarrow.parquet.write_table(table, path)
-    assert [(p.id, p.prompt, p.answer) for p in read_problems(path)] == [("7", "a", ("27",)), ("8", "b", ("0.5",))]
+    assert [(p.id, p.prompt, p.answer) for p in read_problems(path)] == [("aime/7", "a", ("27",)), ("aime/8", "b", ("0.5",))]
 
 
 def test_ids_given_ids_missing_blank_lines_and_byte_order_mark(tmp_path):
     path = tmp_path / "d.jsonl"
     path.write_bytes(b'\xef\xbb\xbf{"problem":"a","answer":"1"}\n\n{"id":0,"problem":"b","answer":"2","source":"s"}\n')
-    assert [(p.id, p.source) for p in read_problems(path)] == [("d/1", "d"), ("0", "s")]
+    assert [(p.id, p.source) for p in read_problems(path)] == [("d/1", "d"), ("d/0", "s")]
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
@@ -128,6 +128,20 @@ def test_bad_row_of_parquet_is_named(tmp_path):
     path = tmp_path / "d.parquet"
     pyarrow.parquet.write_table(pyarrow.table({"problem": ["a", "b"], "answer": ["1", None]}), path)
     with pytest.raises(UserError, match=r"d\.parquet:2: field 'answer' is None"):
+        read_problems(path)
+
+
+def test_one_json_list(tmp_path):
+    path = tmp_path / "d.json"
+    path.write_text('\n[\n {"problem": "a", "answer": "1"},\n {"problem": "b", "answer": "2"}]\n')
+    assert [(p.id, p.answer) for p in read_problems(path)] == [("d/1", ("1",)), ("d/2", ("2",))]
+    lines(path, GOOD, GOOD)
+    assert [p.id for p in read_problems(path)] == ["d/1", "d/2"]
+    path.write_text('[{"problem": "a", "answer": "1"}, 2]')
+    with pytest.raises(UserError, match=r"d\.json:2: found int"):
+        read_problems(path)
+    path.write_text('[{"problem": "a"')
+    with pytest.raises(UserError, match=r"d\.json: not valid JSON"):
         read_problems(path)
 
 
