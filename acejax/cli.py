@@ -80,9 +80,6 @@ def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's fold
     Console().print(str(write_report(run)), soft_wrap=True)
 
 
-Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16 or float16 for all tensors; otherwise each keeps its own.")]
-
-
 @app.command()
 def verify(
     problems: Annotated[Path, typer.Option(help="Problems (.jsonl or .parquet), ours or a known dataset's.")],
@@ -119,6 +116,9 @@ def audit(
 
     if audit_run(run, workers, Console()):
         raise typer.Exit(3)
+
+
+Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16 or float16 for all tensors; otherwise each keeps its own.")]
 
 
 @app.command()
