@@ -6,11 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import NamedSharding
 from tiny import CONFIG, eight_devices, one_device, random_params, reference_logprobs
 
 from acejax.errors import UserError
 from acejax.mesh import TRAINING, Rules, make_mesh, place
-from acejax.policy.transformer import hidden, initialise, score, shardings
+from acejax.policy.transformer import hidden, initialise, linear, score, shardings
 
 TEMPERATURE = 0.7
 LLAMA = dataclasses.replace(CONFIG, model_type="llama", tied=False, tokens=64)
@@ -64,6 +65,32 @@ def test_packed_sequences_equal_separate_ones():
     together = scored(params, packed, place_, number, mesh)[0]
     np.testing.assert_allclose(together[:, :16], alone[:4], atol=1e-5)
     np.testing.assert_allclose(together[:, 17:33], alone[4:], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("equation", "x", "w", "out"),
+    [
+        ("BTD,DKRC->BTKRC", ("batch", None, None), (None, "heads", None, None), ("batch", None, "heads", None, None)),
+        ("BTKRC,KRCD->BTD", ("batch", None, "heads", None, None), ("heads", None, None, None), ("batch", None, None)),
+        ("BTF,FD->BTD", ("batch", None, "mlp"), ("mlp", None), ("batch", None, None)),
+    ],
+)
+def test_gradients_of_a_projection_are_those_of_its_einsum(equation, x, w, out):
+    sizes = dict(B=4, T=3, D=6, K=2, R=3, C=5, F=8)
+    rng = np.random.default_rng(0)
+    shapes = [[sizes[letter] for letter in part] for part in equation.replace("->", ",").split(",")]
+    a, b, weight = (rng.standard_normal(shape).astype(np.float32) for shape in shapes)
+    mesh = eight_devices()
+    with jax.set_mesh(mesh):
+        placed = [
+            jax.device_put(value, NamedSharding(mesh, TRAINING.spec(*axes)))
+            for value, axes in zip((a, b, weight), (x, w, out), strict=True)
+        ]
+        got = jax.jit(jax.grad(lambda p, q, r: jnp.sum(linear(equation, TRAINING.spec(*out), p, q) * r), (0, 1)))(*placed)
+    of_x, of_w = equation.split("->")[0].split(",")
+    letters = equation.split("->")[1]
+    np.testing.assert_allclose(got[0], np.einsum(f"{letters},{of_w}->{of_x}", weight, b), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(got[1], np.einsum(f"{of_x},{letters}->{of_w}", a, weight), rtol=1e-4, atol=1e-5)
 
 
 def test_padding_may_equal_any_token():
