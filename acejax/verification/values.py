@@ -21,13 +21,13 @@ from acejax.verification.exact import Env, Exact, Undefined, Unreachable
 from acejax.verification.latex import Node
 from acejax.verification.numeric import MAX_DIGITS, Numeric
 
-POINTS = 4
+POINTS = 4  # and one more for each of up to four variables
 TRIES = 16
 
 
 def same_value(a: Node, b: Node) -> bool:
     """Whether two trees of numbers, variables and functions are equal wherever both are defined. Never raises on a parsed tree."""
-    names = sorted(set(_symbols(a)) | set(_symbols(b)))
+    names = sorted(set(symbols(a)) | set(symbols(b)))
     rational = _exact_agreement(a, b, names)
     if rational is not None:
         return rational
@@ -39,7 +39,7 @@ def same_value(a: Node, b: Node) -> bool:
 
 def ratio_sign(a: Node, b: Node) -> int:
     """1 or -1 if a = c b for one constant c of that sign and both vary, else 0: so that equations may differ by a factor."""
-    names = sorted(set(_symbols(a)) | set(_symbols(b)))
+    names = sorted(set(symbols(a)) | set(symbols(b)))
     point = next(iter(_points(names, seed=1)))
     try:
         fa, fb = Exact(point).value(a), Exact(point).value(b)
@@ -70,14 +70,30 @@ def exact(node: Node) -> Fraction | None:
         return None
 
 
-def _symbols(node: Node) -> Iterator[str]:
+def symbols(node: Node) -> Iterator[str]:
+    """The free variables of a tree, each as often as it occurs."""
     if node.op == "sym":
         yield str(node.value)
     for child in node.args:
         if node.op != "sum":
-            yield from _symbols(child)
+            yield from symbols(child)
         elif child is not node.args[0]:
-            yield from (name for name in _symbols(child) if name != node.args[0].value)
+            yield from (name for name in symbols(child) if name != node.args[0].value)
+
+
+def real_value(node: Node) -> Fraction | None:
+    """The value of a closed real tree, rounded to 40 decimals where it is not rational, or None: for putting ends in order."""
+    value = exact(node)
+    if value is not None or any(symbols(node)):
+        return value
+    numeric = Numeric({}, 80, None)
+    try:
+        result = numeric.value(node)
+    except (Unreachable, Undefined):
+        return None
+    if numeric.span > 20 or numeric.left_reals or not isinstance(result, numeric.context.mpf):
+        return None
+    return Fraction(int(numeric.context.nint(result * numeric.context.mpf(10) ** 40)), 10**40)
 
 
 def _has(node: Node, what: str) -> bool:
@@ -91,12 +107,25 @@ def _size(node: Node) -> int:
 
 
 def _points(names: list[str], seed: int = 0, small: bool = False) -> Iterator[Env]:
-    """Random rationals, fixed by the seed so that verdicts repeat. Odd prime denominators keep (-1)^(2x) and its like real."""
+    """Random rationals, fixed by the seed so that verdicts repeat. Odd prime denominators keep (-1)^(2x) and its like real.
+
+    What differs only for some signs or sizes must not slip through: first all are positive, then all negative, then all large,
+    then each alone negative, within (0, 1) and (1, 10) by turns.
+    """
     draw = random.Random(seed)
-    for i in range(TRIES):
-        top = 1500 if small else (1000, 1000, 10_000, 1000, 100_000)[i % 5]
-        signs = (1,) if small else (-1, 1, 1)
-        yield {name: Fraction(draw.choice(signs) * draw.randrange(101, top), draw.choice((103, 107, 109, 113, 127))) for name in names}
+    for i in range(TRIES + len(names)):
+        low, high = (60, 900) if i == 2 and not small else (2, 15) if small else (0, 1) if i % 2 else (1, 10)
+        point = {}
+        for j, name in enumerate(names):
+            prime = draw.choice((103, 107, 109, 113, 127))
+            value = Fraction(draw.randrange(low * prime + 7, high * prime), prime)
+            negative = i == 1 or (i == 3 + j) or (i >= 3 + len(names) and draw.random() < 0.4)
+            point[name] = -value if negative and not small else value
+        yield point
+
+
+def _enough(names: list[str]) -> int:
+    return POINTS + min(len(names), 4)
 
 
 def _exact_agreement(a: Node, b: Node, names: list[str]) -> bool | None:
@@ -117,7 +146,7 @@ def _exact_agreement(a: Node, b: Node, names: list[str]) -> bool | None:
             continue
         except Unreachable:
             return None
-        if agreed == POINTS:
+        if agreed == _enough(names):
             return True
     return None
 
@@ -145,7 +174,7 @@ def _numeric_agreement(a: Node, b: Node, names: list[str], log_base: int | None)
             if not agree:
                 return False
             real += 1
-            if real == POINTS:
+            if real == _enough(names):
                 return True
         else:
             elsewhere.append(agree)

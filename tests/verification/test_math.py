@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acejax.verification.latex import parse
-from acejax.verification.lexer import LatexError, canonical_unit, normalise
+from acejax.verification.lexer import LatexError, normalise
 from acejax.verification.math import equivalent, extract_boxed, judge_math
+from acejax.verification.units import canonical_unit
 
 EQUAL = [
     # text, integers, decimals, rationals
