@@ -393,6 +393,8 @@ class _Parser:
             return Node("group", (Node("neg", (INFINITY,)), INFINITY), "()")
         if inside.op == "num":
             return inside
+        if name in ("mathbf", "boldsymbol", "mathit", "underline") and inside.op not in ("sym", "const", "mul"):
+            return inside
         if name == "overline" and _has_i(inside):
             return Node("fn", (inside,), "conjugate")
         return Node("sym", value=raw if len(raw) == 1 else f"{name}:{raw}")

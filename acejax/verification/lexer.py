@@ -86,11 +86,16 @@ _CLEAN = re.compile(
 _CELSIUS = re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ)\s*(?:\\(?:text|mathrm)\s*\{\s*([CF])\s*\}|([CF])(?![A-Za-z_]))")
 _ONGOING = re.compile(r"\.(\d{1,60})\s*(?:\.{2,}|\\[lc]?dots(?![A-Za-z]))", re.ASCII)
 _DOTS = re.compile(r"\.\s?\.[.\s]*")
+_DOTTED = re.compile(r"(?<=[.\d])\\dot\s*\{?(\d)\}?(\d{0,20})\\dot\s*\{?(\d)\}?", re.ASCII)
+_UNIT_FRACTION = re.compile(
+    r"\\[dt]?frac\s*\{\s*\\(?:text|mathrm)\s*\{([A-Za-z ]{1,20})\}\s*\}\s*\{\s*\\(?:text|mathrm)\s*\{([A-Za-z ]{1,20})\}\s*\}"
+)
+_SIGN_IN_BRACES = re.compile(r"\{([-+])\}")
 _POWER_OF_TEN = re.compile(r"(?<=\d)\s?[xX]\s?(?=10\s?(?:\^|\*\*))", re.ASCII)
 _HALF_DAY = re.compile(r"(?<![A-Za-z])([aApP])\.\s?([mM])(?![A-Za-z])\.?")
 MEASURE = re.compile(r"([+-]?[\d.,]+) ((?:m|s|g|h|L|N|J|W|V)(?: ?/ ?(?:m|s|h|L))?(?: ?\^ ?(?:\{ ?-?\d ?\}|\d))?)", re.ASCII)
 _HEAD = re.compile(r"(?:\s|=|\\approx(?![A-Za-z])|\\[ ,;!])+")
-_TAIL = re.compile(r"(?:\s|(?<!\\)[.,;]|\\[ ,;!:]|(?<=\d)\\\\)+$")
+_TAIL = re.compile(r"(?:\s|(?<!\\)[.,;:]|\\[ ,;!:]|(?<=\d)\\\\)+$")
 _DELIMITER = re.compile(r"(?<!\\)\$")
 _SURE = r"(?:\{,\}\s*(?:\\!)?|,\s*\\!\s*|\\[,;: ]| )"  # a comma between digits that can only be a thousands separator
 _TAIL_OF_NUMBER = r"(?:\.\d+)?(?:[eE][+-]?\d+(?![\d.]))?"
@@ -122,7 +127,9 @@ def normalise(text: str) -> str:
         text = _DOTS.sub(r" \\ldots ", _HALF_DAY.sub(r"\1\2", _ONGOING.sub(_cycle, text)))
     if "circ" in text:
         text = _CELSIUS.sub(lambda match: rf"\text{{ deg{match[1] or match[2]} }}", text)
-    text = _POWER_OF_TEN.sub(r"\\times ", text)
+    if r"\dot" in text:
+        text = _DOTTED.sub(r"(\1\2\3)", text)
+    text = _SIGN_IN_BRACES.sub(r"\1", _UNIT_FRACTION.sub(r"\\text{ \1/\2 }", _POWER_OF_TEN.sub(r"\\times ", text))).replace("+/-", r"\pm ")
     head = _HEAD.match(text)
     return _TAIL.sub("", text[head.end() :] if head else text)
 
@@ -177,7 +184,7 @@ def tokenise(text: str, comma_is_list: bool) -> list[Token]:
             at = match.end()
         elif match := TEXT.match(text, at):
             at = match.end()
-            tokens.extend(_from_text(match[1].strip(), text.startswith(("(", "{", "_"), at)))
+            tokens.extend(_from_text(match[1].strip(), text.startswith(("(", "{", "_"), at), comma_is_list))
         elif match := _OPEN_TEXT.match(text, at):  # a text that holds groups is read as a group
             at = match.end()
         else:
@@ -198,7 +205,7 @@ def tokenise(text: str, comma_is_list: bool) -> list[Token]:
     return tokens
 
 
-def _from_text(content: str, applied: bool) -> list[Token]:
+def _from_text(content: str, applied: bool, comma_is_list: bool) -> list[Token]:
     words = content.lower().strip(" ,")
     if words in _TEXT_OPERATORS:
         return [Token(_TEXT_OPERATORS[words])]
@@ -206,8 +213,9 @@ def _from_text(content: str, applied: bool) -> list[Token]:
         return [Token("cmd", "infty")]
     if content in FUNCTIONS and (applied or content != "min"):  # else minutes
         return [Token("fn", FUNCTIONS[content])]
-    if re.fullmatch(r"[0-9.,\s()+/-]*[0-9][0-9.,\s()+/-]*", content) or "\\" in content or content[:1] in CURRENCY:
-        return tokenise(content, True)[:-1]
+    numbers = re.sub(r"[\s,]*\b(?:and|or)\b\s*", ", ", content)
+    if re.fullmatch(r"[0-9.,\s()+/-]*[0-9][0-9.,\s()+/-]*", numbers) or "\\" in content or content[:1] in CURRENCY:
+        return tokenise(numbers, comma_is_list)[:-1]
     if content in ("e", "i"):
         return [Token("sym", content)]
     return _unit_words(words)
@@ -251,7 +259,8 @@ def _plain(raw: str, environment: str | None, before: list[Token]) -> list[Token
         after_number = before and before[-1].kind in ("num", "}", ")", "cmd", "text")
         if lower == "to" and after_number:
             return [Token(":")]
-        if len(raw) >= 4 or (len(raw) >= 2 and (lower in UNITS or lower in LINKING) and after_number):
+        is_unit = after_number and (lower in UNITS or lower in LINKING or before[-1].kind == "text")
+        if len(raw) >= 4 or (len(raw) >= 2 and is_unit):
             return _unit_words(lower)
         return [Token("sym", letter) for letter in raw]
     if raw in CURRENCY:

@@ -28,6 +28,7 @@ from acejax.verification.values import exact, infinity, ratio_sign, same_value
 from acejax.verification.words import MEANINGS, is_choice_or_word, number_of, words
 
 MAX_ITEMS = 64
+BOXES_FROM_END = 4  # boxes that are tried from the end, before the text is walked from its start
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _BRACES = re.compile(r"\\(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
@@ -35,6 +36,7 @@ _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)")
 _SPACE = re.compile(r"(?<!\d) +| +(?!\d)")  # all but those that part two numbers
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?")
 _CHOICE_AND_VALUE = re.compile(r"\\(?:text(?:bf)?|mathrm|mathbf)\s*\{\s*\(([A-H])\)\s*\}(?:\\ |\\quad|\s)*(.*)")
+_WORD = re.compile(r"[A-Za-z]{3}|\b[aApP][mM]\b")
 _INITIALS = re.compile(r"[A-Z]{3,}")
 
 
@@ -47,28 +49,40 @@ def extract_boxed(response: str, require_think_end: bool) -> tuple[str | None, s
     if end < 0 and require_think_end:
         return None, "no_think_end"
     start = end + len("</think>") if end >= 0 else 0
-    last = max(response.rfind("\\boxed", start), response.rfind("\\fbox", start))
-    if last < 0:
-        return None, "no_box"
-    # The last box nearly always closes; only if it does not is the whole text walked.
-    box = _last_closed(response, last) or _last_closed(response, start)
+    stop = len(response)
+    for _ in range(BOXES_FROM_END):
+        stop = max(response.rfind("\\boxed", start, stop), response.rfind("\\fbox", start, stop))
+        if stop < 0:
+            return None, "no_box"
+        if (opener := _BOX.match(response, stop)) and (close := _close_of(response, opener.end())) is not None:
+            return response[opener.end() : close].strip(), "ok"
+    box = _last_closed(response, start)
     return (response[box[0] : box[1]].strip(), "ok") if box else (None, "no_box")
 
 
+def _close_of(text: str, start: int) -> int | None:
+    """Where the brace closes that opened just before `start`, or None if it does not."""
+    depth = 1
+    for match in _BRACES.finditer(text, start):
+        if match[0] == "}":
+            depth -= 1
+            if not depth:
+                return match.start()
+        elif match[0][-1] == "{" and match[0] != "\\{":
+            depth += 1
+    return None
+
+
 def _last_closed(text: str, start: int) -> tuple[int, int] | None:
-    first = _BOX.search(text, start)
-    if not first:
-        return None
+    """The content of the last box that closes, in one pass over the whole text."""
     open_braces: list[int] = []  # where a box's content starts, or -1 for an ordinary brace
     best: tuple[int, int] | None = None
-    for match in _BRACES.finditer(text, first.start()):
+    for match in _BRACES.finditer(text, start):
         brace = match[0]
         if brace == "}":
             content = open_braces.pop() if open_braces else -1
             if content >= 0 and (best is None or content > best[0]):
                 best = (content, match.start())
-                if start == first.start() and not open_braces:
-                    return best
         elif brace == "{":
             open_braces.append(-1)
         elif brace[-1] == "{" and len(brace) > 2:
@@ -125,7 +139,7 @@ def _same_as_text(a: str, b: str) -> bool | None:
             return True
         if _INITIALS.fullmatch(plain_a) and _INITIALS.fullmatch(plain_b):
             return False  # an order of things, such as CAB
-    elif plain_a.lower() == plain_b.lower() and not set(plain_a) & set("\\^_=") and re.search("[A-Za-z]{3}", plain_a):
+    elif plain_a.lower() == plain_b.lower() and not set(plain_a) & set("\\^_=") and _WORD.search(plain_a):
         return True  # May 5
     clocks = _CLOCK.fullmatch(plain_a), _CLOCK.fullmatch(plain_b)
     if clocks[0] and clocks[1]:
@@ -224,8 +238,10 @@ def _expansions(node: Node) -> list[Node]:
         return [node]
     if node.op in ("list", "group"):
         linked = tuple(alternative for item in node.args for alternative in _signs(item))
-        return [Node("list" if node.op == "list" else "group", linked, node.value)] if _is_collection(node) else [node]
-    both = [Node("list", tuple(_signs(node)))]
+        if _is_collection(node):
+            return [Node(node.op, linked, node.value)]
+    both = [node] if node.op == "group" else []
+    both.append(Node("list", tuple(_signs(node))))
     if _count_signs(node) == 2:
         upper, lower = _signs(node, first=1), _signs(node, first=-1)
         both.append(Node("list", (*upper, *lower)))

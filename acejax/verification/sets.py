@@ -34,7 +34,8 @@ class _NoSet(Exception):
 
 def same_sets(a: Node, b: Node) -> bool | None:
     """Whether two trees are one set of real numbers; None if one of them is no such set, or both only name their members plainly."""
-    if not (_is_composed(a) or _is_composed(b)):
+    unlike = a.op == b.op == "group" and (a.value == "{}") != (b.value == "{}")  # [2, 2] and {2}
+    if not (unlike or _is_composed(a) or _is_composed(b)):
         return None
     try:
         x, y = _read(a), _read(b)

@@ -11,7 +11,7 @@ _TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
 _VALUES = {word: i for i, word in enumerate(_NAMES.split())} | {word: 20 + 10 * i for i, word in enumerate(_TENS.split())}
 _PARTS = {"half": 2, "halves": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "eighth": 8, "tenth": 10}
 
-_WORDS = re.compile(r"[A-Za-z][A-Za-z .,'()\-]*|\([A-Za-z]\)[.,]?")
+_WORDS = re.compile(r"(?:[A-Za-z]|\([A-Za-z]\))[A-Za-z .,'()\-]*")
 _CALLED = re.compile(r"(?:option|choice|answer)\s+(?=\(?[a-z]\)?$)")
 _PHRASES = {
     r"\emptyset": "no solution|no solutions|empty set|the empty set",
@@ -50,7 +50,8 @@ def words(plain: str) -> tuple[str, ...] | None:
     if not _WORDS.fullmatch(plain):
         return None
     items = re.split(r",| and | or ", _CALLED.sub("", plain.lower()))
-    return tuple(sorted(filter(None, (re.sub(r"[()]", "", item).strip(" .,") for item in items))))
+    plain_items = (re.sub(r"[()]", "", item).strip(" .,") for item in items)
+    return tuple(sorted(MEANINGS.get(item, item) for item in plain_items if item))
 
 
 def is_choice_or_word(items: tuple[str, ...]) -> bool:
