@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from acejax.verification.lexer import BASED, FUNCTIONS, GREEK, MEASURE, RELATIONS, TEXT, LatexError, Token, in_base, tokenise
-from acejax.verification.units import NO_UNIT, canonical_unit
+from acejax.verification.units import canonical_unit, is_no_unit
 from acejax.verification.words import number_of
 
 MAX_DEPTH = 40
@@ -161,9 +161,11 @@ class _Parser:
                 words.append(f"^{int(power.value)}")
             else:
                 words.append(token.text or token.kind)
-        if not NO_UNIT.isdisjoint(" ".join(words).split()):
+        text = " ".join(words)
+        unit = canonical_unit(text)
+        if is_no_unit(text) or (words and not unit and "unit" not in text):
             raise LatexError("a text that is no unit")
-        return canonical_unit(" ".join(words))
+        return unit
 
     def starts(self) -> bool:
         """Whether the next token can begin a factor, which after another factor means a product."""

@@ -61,6 +61,7 @@ _PLAIN_FUNCTIONS = "sin cos tan cot sec csc sinh cosh tanh exp ln log lg floor c
 _INVERTIBLE = "sin cos tan cot sec csc sinh cosh tanh"
 FUNCTIONS = {name: name for name in _PLAIN_FUNCTIONS.split()}
 FUNCTIONS |= {prefix + name: "a" + name for prefix in ("arc", "a", "ar") for name in _INVERTIBLE.split()}
+_APPLIED = {name + letter for name in ("sin", "cos", "tan", "ln") for letter in "xy"}
 _COMMANDS = r"""cdot * times * ast * div / pm +- mp -+ cup ∪ cap ∩ setminus ∖ backslash ∖ le ≤ leq ≤ leqslant ≤ ge ≥ geq ≥ geqslant ≥
 lt < gt > ne ≠ neq ≠ approx ≈ equiv ≡ in ∈ colon : sim ~ to → rightarrow → mid : vert | lor , vee , land , wedge , prime '
 lbrace \{ rbrace \} lparen ( rparen ) lbrack [ rbrack ] langle ⟨ rangle ⟩ lvert lv rvert rv lfloor lf rfloor rf lceil lc rceil rc"""
@@ -90,7 +91,11 @@ _DOTTED = re.compile(r"(?<=[.\d])\\dot\s*\{?(\d)\}?(\d{0,20})\\dot\s*\{?(\d)\}?"
 _UNIT_FRACTION = re.compile(
     r"\\[dt]?frac\s*\{\s*\\(?:text|mathrm)\s*\{([A-Za-z ]{1,20})\}\s*\}\s*\{\s*\\(?:text|mathrm)\s*\{([A-Za-z ]{1,20})\}\s*\}"
 )
-_SIGN_IN_BRACES = re.compile(r"\{([-+])\}")
+_SIGN_IN_BRACES = re.compile(r"(?<![A-Za-z])\{([-+])\}")
+_MATH_IN_TEXT = re.compile(r"\\text\s*\{\s*\$([^${}]*)\$\s*\}")
+_NOT_EQUAL = re.compile(r"\\not\s*=")
+_ORDINAL = re.compile(r"\^\s*\{?\s*\\text(?:rm)?\s*\{(?:st|nd|rd|th)\}\s*\}?")
+_INDEX = re.compile(r"\d+(?:\.\d+)?", re.ASCII)  # after _ or ^ a space ends the number: \log_2 100
 _POWER_OF_TEN = re.compile(r"(?<=\d)\s?[xX]\s?(?=10\s?(?:\^|\*\*))", re.ASCII)
 _HALF_DAY = re.compile(r"(?<![A-Za-z])([aApP])\.\s?([mM])(?![A-Za-z])\.?")
 MEASURE = re.compile(r"([+-]?[\d.,]+) ((?:m|s|g|h|L|N|J|W|V)(?: ?/ ?(?:m|s|h|L))?(?: ?\^ ?(?:\{ ?-?\d ?\}|\d))?)", re.ASCII)
@@ -116,7 +121,7 @@ def normalise(text: str) -> str:
     """Text without mathematics delimiters, sizing commands and closing punctuation; unicode signs become LaTeX. Linear time."""
     if len(text) > MAX_CHARS:
         raise LatexError("longer than the bound")
-    text = text.replace(r"\$", "\ue000")
+    text = _MATH_IN_TEXT.sub(r"{\1}", text).replace(r"\$", "\ue000") if "$" in text else text
     if not text.isascii():
         text = _WIDE.sub(lambda match: unicodedata.normalize("NFKC", match[0]), text)
         text = _RAISED_RUN.sub(lambda match: "^{" + "".join(map(_RAISED.__getitem__, match[0])) + "}", text)
@@ -127,6 +132,10 @@ def normalise(text: str) -> str:
         text = _DOTS.sub(r" \\ldots ", _HALF_DAY.sub(r"\1\2", _ONGOING.sub(_cycle, text)))
     if "circ" in text:
         text = _CELSIUS.sub(lambda match: rf"\text{{ deg{match[1] or match[2]} }}", text)
+    if text[:1] == "<" and text[-1:] == ">":
+        text = rf"\langle {text[1:-1]}\rangle"
+    if r"\not" in text or "^" in text:
+        text = _NOT_EQUAL.sub(r"\\neq ", _ORDINAL.sub(r"\\text{ th }", text))
     if r"\dot" in text:
         text = _DOTTED.sub(r"(\1\2\3)", text)
     text = _SIGN_IN_BRACES.sub(r"\1", _UNIT_FRACTION.sub(r"\\text{ \1/\2 }", _POWER_OF_TEN.sub(r"\\times ", text))).replace("+/-", r"\pm ")
@@ -173,13 +182,15 @@ def tokenise(text: str, comma_is_list: bool) -> list[Token]:
         elif char.isdecimal() and not char.isascii():
             raise LatexError("digits of another script")
         elif char.isdecimal() or (char == "." and text[at + 1 : at + 2] != "" and text[at + 1] in "0123456789\\("):
+            is_index = bool(tokens) and tokens[-1].kind in ("_", "^") and char != "."
+            plain = _INDEX if is_index else _NUMBER[comma_is_list or brackets > 0]
             if match := _REPEATING.match(text, at):
                 whole, part, cycle = match[1], match[2], match[3] or match[4] or match[5]
                 value = Fraction(int(whole + part + cycle) - int(whole + part or 0), 10 ** len(part) * (10 ** len(cycle) - 1))
                 tokens.append(Token("num", "repeating", value))
-            elif match := _NUMBER[comma_is_list or brackets > 0].match(text, at):
+            elif match := plain.match(text, at):
                 tokens.append(Token("num", match[0], _number(match[0])))
-            if not match:
+            else:
                 raise LatexError("a point without digits")
             at = match.end()
         elif match := TEXT.match(text, at):
@@ -200,13 +211,15 @@ def tokenise(text: str, comma_is_list: bool) -> list[Token]:
                 brackets = 0
             elif raw == "}" and len(braces) > 1:
                 brackets = braces.pop()
-            tokens.extend(_plain(raw, match[1], tokens))
+            tokens.extend(_plain(raw, match[1], tokens, glued=match.start() > 0 and text[match.start() - 1] in "0123456789}"))
     tokens.append(Token("end"))
     return tokens
 
 
 def _from_text(content: str, applied: bool, comma_is_list: bool) -> list[Token]:
     words = content.lower().strip(" ,")
+    if content in ("+", "-"):
+        return [Token(content)]
     if words in _TEXT_OPERATORS:
         return [Token(_TEXT_OPERATORS[words])]
     if words == "infinity":
@@ -229,7 +242,7 @@ def _unit_words(words: str) -> list[Token]:
     return [Token("text", words)] if words else []
 
 
-def _plain(raw: str, environment: str | None, before: list[Token]) -> list[Token]:
+def _plain(raw: str, environment: str | None, before: list[Token], glued: bool) -> list[Token]:
     if environment:
         return [Token("begin", environment)]
     if raw.startswith("\\") and len(raw) > 1:
@@ -260,7 +273,9 @@ def _plain(raw: str, environment: str | None, before: list[Token]) -> list[Token
         if lower == "to" and after_number:
             return [Token(":")]
         is_unit = after_number and (lower in UNITS or lower in LINKING or before[-1].kind == "text")
-        if len(raw) >= 4 or (len(raw) >= 2 and is_unit):
+        if raw in _APPLIED:
+            return [Token("fn", raw[:-1]), Token("sym", raw[-1])]
+        if (len(raw) >= 4 and (lower in UNITS or not glued)) or (len(raw) >= 2 and is_unit):  # 2abcd is a product
             return _unit_words(lower)
         return [Token("sym", letter) for letter in raw]
     if raw in CURRENCY:

@@ -25,9 +25,10 @@ from acejax.verification.matrices import as_matrix
 from acejax.verification.sets import MIRROR, same_sets
 from acejax.verification.units import same_unit
 from acejax.verification.values import exact, infinity, ratio_sign, same_value
-from acejax.verification.words import MEANINGS, is_choice_or_word, number_of, words
+from acejax.verification.words import is_choice_or_word, meaning, number_of, words
 
 MAX_ITEMS = 64
+MAX_SIDES = 8  # of a chain of equations
 BOXES_FROM_END = 4  # boxes that are tried from the end, before the text is walked from its start
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
@@ -35,7 +36,11 @@ _BRACES = re.compile(r"\\(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)")
 _SPACE = re.compile(r"(?<!\d) +| +(?!\d)")  # all but those that part two numbers
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?")
-_CHOICE_AND_VALUE = re.compile(r"\\(?:text(?:bf)?|mathrm|mathbf)\s*\{\s*\(([A-H])\)\s*\}(?:\\ |\\quad|\s)*(.*)")
+_CHOICE_AND_VALUE = re.compile(
+    r"(?:\\(?:text(?:bf)?|mathrm|mathbf)\s*\{\s*\(([A-H])\)\s*\}|\(([A-H])\)(?=[\\ ])|([A-H])[.)](?=[\\ ]))"
+    r"(?:\\ |\\quad|\s)*(\S.*)"
+)
+_CHOICES = re.compile(r"\(?[A-H](?:[).]|$)|and |or |,")  # what follows a choice and makes it several
 _WORD = re.compile(r"[A-Za-z]{3}|\b[aApP][mM]\b")
 _INITIALS = re.compile(r"[A-Z]{3,}")
 
@@ -144,9 +149,10 @@ def _same_as_text(a: str, b: str) -> bool | None:
     clocks = _CLOCK.fullmatch(plain_a), _CLOCK.fullmatch(plain_b)
     if clocks[0] and clocks[1]:
         return [int(x or 0) for x in clocks[0].groups()] == [int(x or 0) for x in clocks[1].groups()]
-    for choice, other in ((_CHOICE_AND_VALUE.fullmatch(a), b), (_CHOICE_AND_VALUE.fullmatch(b), a)):
-        if choice and choice[2]:
-            return equivalent(choice[1], other) or equivalent(choice[2], other)
+    for text, other in ((a, b), (b, a)):
+        choice = _CHOICE_AND_VALUE.fullmatch(text)
+        if choice and not _CHOICES.match(_plain(choice[4])):
+            return equivalent(choice[1] or choice[2] or choice[3], other) or equivalent(choice[4], other)
     return None
 
 
@@ -157,7 +163,8 @@ def _readings(text: str) -> tuple[Node, ...]:
     number = number_of(phrase) if phrase[:1].isalpha() else None
     if number is not None:
         return (Node("num", value=number),)
-    text = MEANINGS.get(phrase, text)
+    said = meaning(phrase)
+    text = text if said == phrase else said
     trees = []
     for comma_is_list in (False, True) if AMBIGUOUS_COMMA.search(text) else (False,):
         try:
@@ -189,6 +196,8 @@ def _same_items(a: Node, b: Node) -> bool:
         return as_sets
     if {a.op, b.op} == {"rel", "list"}:
         a, b = _by_name(a), _by_name(b)
+    if {a.op, b.op} == {"group", "list"}:
+        a, b = _coordinates(a), _coordinates(b)
     if a.op == "list" or b.op == "list":
         if not _is_collection(a) or not _is_collection(b):
             return False
@@ -202,7 +211,10 @@ def _is_collection(node: Node) -> bool:
 
 
 def _without_common_name(items: tuple[Node, ...]) -> tuple[Node, ...]:
-    """`x=1, x=2` is the list 1, 2; `x=1, y=2` stays as it is."""
+    """`x=1, x=2` and `x=1, 2` are the list 1, 2; `x=1, y=2` stays as it is."""
+    first, *rest = items or (Node("list"),)
+    if first.op == "rel" and first.value == "=" and _is_name(first.args[0]) and all(item.op != "rel" for item in rest):
+        return (first.args[1], *rest)
     names = {item.args[0] if item.op == "rel" and item.value == "=" else None for item in items}
     return tuple(item.args[1] for item in items) if len(names) == 1 and None not in names else items
 
@@ -214,6 +226,15 @@ def _by_name(node: Node) -> Node:
     names, values = node.args
     pairs = zip(names.args, values.args, strict=False)
     return Node("list", tuple(Node("rel", pair, "=") for pair in pairs)) if len(names.args) == len(values.args) else node
+
+
+def _coordinates(node: Node) -> Node:
+    """x = 1, y = 2 as the pair (1, 2), where the names come in the order of the alphabet."""
+    if node.op != "list" or any(item.op != "rel" or item.value != "=" or item.args[0].op != "sym" for item in node.args):
+        return node
+    names = [str(item.args[0].value) for item in node.args]
+    in_order = names == sorted(set(names))
+    return Node("group", tuple(item.args[1] for item in node.args), "()") if in_order else node
 
 
 def _matched(left: tuple[Node, ...], right: tuple[Node, ...]) -> bool:
@@ -344,6 +365,10 @@ def _is_name(node: Node) -> bool:
         return True
     if node.op == "const":
         return node.value in ("e", "i")
+    if node.op == "text" or (node.op == "fn" and node.value == "abs"):
+        return node.op == "text" or _is_name(node.args[0])
+    if node.op == "mul" and len(node.args) == 2 and node.args[0].op == "sym" and node.args[1].op == "num":  # f(2)
+        return True
     if node.op == "pow":  # the inverse of a function
         return node.args[0].op == "sym" and node.args[1] == Node("neg", (Node("num", value=Fraction(1)),))
     return (node.op == "mul" or (node.op == "group" and node.value == "()")) and len(node.args) <= 6 and all(map(_is_name, node.args))
@@ -367,8 +392,12 @@ def _same_relation(a: Node, b: Node) -> bool:
         return False
     if len(operators) == 1 and _is_name(right) and not _is_name(left):
         return _same(left, other)
-    # x = 2 + 3 = 5 says one value after the name; 5 = 6 says none.
-    return all(_same(side, other) for side in relation.args[_is_name(left) :])
+    sides = list(relation.args)
+    if len(sides) > MAX_SIDES:
+        return False
+    while len(sides) > 1 and _is_name(sides[0]):
+        del sides[0]
+    return all(_same(side, other) for side in sides)  # x = 2 + 3 = 5 says one value after the name; 5 = 6 says none
 
 
 def _proportional(a: tuple[Node, ...], b: tuple[Node, ...]) -> bool:

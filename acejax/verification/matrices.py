@@ -22,11 +22,11 @@ def as_matrix(node: Node) -> Node | None:
     if node.op == "div":
         return _scaled(as_matrix(node.args[0]), lambda cell: Node("div", (cell, node.args[1])))
     if node.op == "mul":
-        matrices = [arg for arg in node.args if as_matrix(arg)]
-        if len(matrices) != 1:
+        read = [(arg, as_matrix(arg)) for arg in node.args]
+        scalars = tuple(arg for arg, matrix in read if matrix is None)
+        if len(scalars) != len(read) - 1:
             return None
-        scalars = tuple(arg for arg in node.args if arg is not matrices[0])
-        return _scaled(as_matrix(matrices[0]), lambda cell: Node("mul", (*scalars, cell)))
+        return _scaled(next(matrix for _, matrix in read if matrix), lambda cell: Node("mul", (*scalars, cell)))
     if node.op == "add":
         total = as_matrix(node.args[0])
         for arg in node.args[1:]:

@@ -37,6 +37,8 @@ def same_sets(a: Node, b: Node) -> bool | None:
     unlike = a.op == b.op == "group" and (a.value == "{}") != (b.value == "{}")  # [2, 2] and {2}
     if not (unlike or _is_composed(a) or _is_composed(b)):
         return None
+    if {a.op, b.op} == {"list", "union"}:  # (0, 1) or (2, 3)
+        a, b = (Node("union", node.args) if all(item.op == "group" for item in node.args) else node for node in (a, b))
     try:
         x, y = _read(a), _read(b)
     except _NoSet:
@@ -52,21 +54,31 @@ def _is_composed(node: Node) -> bool:
         return True
     if node.op in ("rel", "list"):
         return _is_condition(node)
-    return node.op == "group" and node.value == "{}" and len(node.args) == 1 and node.args[0].op == "rel"
+    return _is_built(node) or (node.op == "add" and _is_difference(node))
 
 
 def _is_condition(node: Node) -> bool:
-    if node.op == "list":
-        return all(item.op == "rel" and _is_condition(item) for item in node.args)
+    if node.op == "list":  # one equation among inequalities adds a point
+        return any(map(_is_condition, node.args)) and all(_is_condition(item) or item.value == "=" for item in node.args)
     return node.op == "rel" and set(str(node.value).split()) <= {"<", ">", "≤", "≥", "≠", "∈"}
+
+
+def _is_built(node: Node) -> bool:
+    """{x : x > 3}"""
+    return node.op == "group" and node.value == "{}" and bool(node.args) and node.args[0].op == "rel" and ":" in str(node.args[0].value)
+
+
+def _is_difference(node: Node) -> bool:
+    r"""\mathbb{R} - \{0\}"""
+    return len(node.args) == 2 and node.args[0].op == "group" and node.args[1].op == "neg" and node.args[1].args[0].op == "group"
 
 
 def _read(node: Node) -> RealSet:
     if node.op == "group" and len(node.args) == 2 and node.value in ("()", "[]", "(]", "[)"):
         return _interval(node.args[0], str(node.value)[0] == "[", node.args[1], str(node.value)[1] == "]")
     if node.op == "group" and node.value == "{}":
-        if len(node.args) == 1 and node.args[0].op == "rel":
-            return _built(node.args[0])
+        if _is_built(node):
+            return _built(node.args[0], node.args[1:])
         result = RealSet((), {})
         for item in node.args:
             result = _union(result, _interval(item, True, item, True))
@@ -78,9 +90,11 @@ def _read(node: Node) -> RealSet:
                 other = RealSet(_complement(other.pieces), other.nodes)
             first = _union(first, other) if node.op == "union" else _meet(first, other)
         return first
+    if node.op == "add" and _is_difference(node):
+        return _read(Node("minus", (node.args[0], node.args[1].args[0])))
     if node.op == "list" and _is_condition(node):
         return _conditions([_read(item) for item in node.args])
-    if node.op == "rel" and _is_condition(node):
+    if node.op == "rel":
         return _relation(node)
     raise _NoSet
 
@@ -93,15 +107,15 @@ def _conditions(parts: list[RealSet]) -> RealSet:
     return both if either.pieces == ALL else either
 
 
-def _built(relation: Node) -> RealSet:
-    r"""{x : x > 3} and {x \in R : x > 3}."""
+def _built(relation: Node, more: tuple[Node, ...]) -> RealSet:
+    r"""{x : x > 3}, {x \in R : x > 3} and, with more conditions, {x : x < 1 or x > 3}."""
     operators = str(relation.value).split()
     at = operators.index(":") if ":" in operators else 0
     domain = operators[:at]
     if ":" not in operators or domain not in ([], ["∈"]) or relation.args[0].op != "sym":
         raise _NoSet
     condition = Node("rel", relation.args[at + 1 :], " ".join(operators[at + 1 :]))
-    result = _read(condition)
+    result = _conditions([_read(condition), *map(_read, more)])
     if result.name not in ("", str(relation.args[0].value)):
         raise _NoSet
     return _meet(result, _read(relation.args[1])) if domain else result
@@ -112,7 +126,11 @@ def _relation(node: Node) -> RealSet:
     if operators == ["∈"] and sides[0].op == "sym":
         inside = _read(sides[1])
         return RealSet(inside.pieces, inside.nodes, str(sides[0].value))
-    if "∈" in operators or ("≠" in operators and len(operators) > 1):
+    if (
+        set(operators) - {"<", ">", "≤", "≥", "≠", "="}
+        or ("=" in operators and len(operators) > 1)
+        or ("≠" in operators and len(operators) > 1)
+    ):
         raise _NoSet
     names = set(symbols(node))
     if len(names) != 1:
@@ -130,7 +148,7 @@ def _solved(left: Node, operator: str, right: Node, name: str) -> RealSet:
         left, operator, right = right, MIRROR.get(operator, operator), left
     if left.op == "fn" and left.value == "abs" and not set(symbols(right)):
         bound, opposite = real_value(right), Node("neg", (right,))
-        if bound is None or bound < 0 or operator == "≠":
+        if bound is None or bound < 0 or operator in ("=", "≠"):
             raise _NoSet
         above, below = _solved(left.args[0], operator, right, name), _solved(left.args[0], MIRROR[operator], opposite, name)
         return _meet(above, below) if operator in ("<", "≤") else _union(above, below)
@@ -150,9 +168,9 @@ def _solved(left: Node, operator: str, right: Node, name: str) -> RealSet:
         operator = operator if slope > 0 else MIRROR.get(operator, operator)
         bound_node = Node("num", value=-at[0] / slope)
     infinite = Node("const", value="inf")
-    if operator == "≠":
+    if operator in ("=", "≠"):
         point = _interval(bound_node, True, bound_node, True)
-        return RealSet(_complement(point.pieces), point.nodes)
+        return point if operator == "=" else RealSet(_complement(point.pieces), point.nodes)
     if operator in ("<", "≤"):
         return _interval(Node("neg", (infinite,)), False, bound_node, operator == "≤")
     return _interval(bound_node, operator == "≥", infinite, False)

@@ -9,7 +9,7 @@ _ALIASES = """cm centimeter centimetre;m meter metre;km kilometer kilometre;mm m
 mi mile;s sec second;min minute;h hr hour;day;week wk;month;year yr;g gram;kg kilogram;mg milligram;lb;pound;oz ounce;dollar usd buck;cent;
 euro eur;yen jpy;rupee inr;won;ruble;pound_sterling gbp;deg degree;percent;l liter litre;ml milliliter millilitre;gallon gal;unit;n newton;
 j joule;w watt;v volt;pm;am;hz hertz;pa pascal;acre;radian rad;mph;kph;celsius c degc centigrade;fahrenheit f degf;nm nanometer;kwh;
-mol mole"""
+mol mole;th st nd rd"""
 UNITS: dict[str, str] = {}
 for _line in _ALIASES.replace("\n", "").split(";"):
     for _name in _line.split():
@@ -23,8 +23,10 @@ MULTIPLES = {
     for name, value in {"dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}.items()
 }
 # A text after a number that holds one of these says something about the number, so that it may not be dropped as a unit.
-_NO_UNIT = "not or and more less least most than except wrong if but maybe about no is are incorrect between either to"
-NO_UNIT = frozenset(_NO_UNIT.split())
+_DENIALS = "not or and more less least most than except wrong if but maybe about no is are incorrect between either to negative"
+_OPERATIONS = """factorial plus minus times over root mod modulo base choose half halves third thirds quarter quarters fourth fourths fifth
+fifths tenth tenths"""
+_NO_UNIT = frozenset(f"{_DENIALS} {_OPERATIONS}".split())
 _ONE_NAME = ({"lb^1", "pound^1"}, {"pound_sterling^1", "pound^1"})  # the word alone says neither weight nor money
 
 
@@ -53,6 +55,11 @@ def canonical_unit(text: str) -> str:
         powers[last] *= boost
     powers.pop("unit", None)
     return " ".join(f"{name}^{power}" for name, power in sorted(powers.items()))
+
+
+def is_no_unit(text: str) -> bool:
+    """Whether a text after a number holds a word, or a number of its own, that changes what the number says."""
+    return not _NO_UNIT.isdisjoint(re.findall("[a-z]+", text)) or re.search(r"(?<![\^\d-])\s*\(?\b\d", text.replace("^ ", "^")) is not None
 
 
 def same_unit(a: str, b: str) -> bool:

@@ -11,7 +11,7 @@ _TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
 _VALUES = {word: i for i, word in enumerate(_NAMES.split())} | {word: 20 + 10 * i for i, word in enumerate(_TENS.split())}
 _PARTS = {"half": 2, "halves": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "eighth": 8, "tenth": 10}
 
-_WORDS = re.compile(r"(?:[A-Za-z]|\([A-Za-z]\))[A-Za-z .,'()\-]*")
+_WORDS = re.compile(r"(?:[A-Za-z]|\([A-Za-z]{1,4}\))[A-Za-z .,'()\-]*")
 _CALLED = re.compile(r"(?:option|choice|answer)\s+(?=\(?[a-z]\)?$)")
 _PHRASES = {
     r"\emptyset": "no solution|no solutions|empty set|the empty set",
@@ -20,7 +20,17 @@ _PHRASES = {
     r"-\infty": "negative infinity|minus infinity",
     "does not exist": "dne",
 }
-MEANINGS = {phrase: meaning for meaning, phrases in _PHRASES.items() for phrase in phrases.split("|")}
+_MEANINGS = {phrase: said for said, phrases in _PHRASES.items() for phrase in phrases.split("|")}
+
+
+_EXCEPT = re.compile(r"(?:all )?real(?: number)?s except ([^{}]{1,60})")
+
+
+def meaning(phrase: str) -> str:
+    r"""What a lower-case phrase says in LaTeX: "no solution" is \emptyset. Anything else is returned as it is."""
+    if match := _EXCEPT.fullmatch(phrase):
+        return rf"\mathbb{{R}} \setminus \{{{match[1]}\}}"
+    return _MEANINGS.get(phrase, phrase)
 
 
 def number_of(text: str) -> Fraction | None:
@@ -51,7 +61,7 @@ def words(plain: str) -> tuple[str, ...] | None:
         return None
     items = re.split(r",| and | or ", _CALLED.sub("", plain.lower()))
     plain_items = (re.sub(r"[()]", "", item).strip(" .,") for item in items)
-    return tuple(sorted(MEANINGS.get(item, item) for item in plain_items if item))
+    return tuple(sorted(_MEANINGS.get(item, item) for item in plain_items if item))
 
 
 def is_choice_or_word(items: tuple[str, ...]) -> bool:
