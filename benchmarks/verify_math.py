@@ -237,11 +237,10 @@ def check_references(folder: Path) -> bool:
         passed &= not apart
     records = [json.loads(line) for line in (folder / "aime_1983_2023.jsonl").read_text(encoding="utf-8").splitlines()]
     records += [json.loads(line) for line in (folder / "aime24.jsonl").read_text(encoding="utf-8").splitlines()]
-    boxed = [(record, extract_boxed(record["solution"], False)[0]) for record in records if record.get("solution")]
-    with_box = [(record, answer) for record, answer in boxed if answer is not None]
-    wrong = [(record, answer) for record, answer in with_box if not equivalent(answer, str(record["answer"]))]
-    share = 1 - len(wrong) / len(with_box)
-    print(f"AIME: {len(records)} records, {len(with_box)} solutions with a box; {100 * share:.2f}% agree with the reference; the others:")
+    boxed = [(record, extract_boxed(record["solution"] or "", False)[0]) for record in records]
+    wrong = [(record, answer) for record, answer in boxed if answer is None or not equivalent(answer, str(record["answer"]))]
+    share = 1 - len(wrong) / len(records)
+    print(f"AIME: the boxed answers of {len(records)} solutions, {100 * share:.2f}% agree with the reference; the others (None: no box):")
     for record, answer in wrong:
         where = f"{record.get('year', '')} {record.get('problem_number', record.get('id'))}"
         print(f"    {where}: solution {answer!r}, reference {record['answer']!r}")

@@ -92,6 +92,7 @@ _UNIT_FRACTION = re.compile(
     r"\\[dt]?frac\s*\{\s*\\(?:text|mathrm)\s*\{([A-Za-z ]{1,20})\}\s*\}\s*\{\s*\\(?:text|mathrm)\s*\{([A-Za-z ]{1,20})\}\s*\}"
 )
 _SIGN_IN_BRACES = re.compile(r"(?<![A-Za-z])\{([-+])\}")
+_BOLD_CHOICE = re.compile(r"\\mathbf\s*\{\s*(\([A-H]\))\s*\}")
 _MATH_IN_TEXT = re.compile(r"\\text\s*\{\s*\$([^${}]*)\$\s*\}")
 _NOT_EQUAL = re.compile(r"\\not\s*=")
 _ORDINAL = re.compile(r"\^\s*\{?\s*\\text(?:rm)?\s*\{(?:st|nd|rd|th)\}\s*\}?")
@@ -136,6 +137,8 @@ def normalise(text: str) -> str:
         text = rf"\langle {text[1:-1]}\rangle"
     if r"\not" in text or "^" in text:
         text = _NOT_EQUAL.sub(r"\\neq ", _ORDINAL.sub(r"\\text{ th }", text))
+    if r"\mathbf" in text:
+        text = _BOLD_CHOICE.sub(r"\1", text)
     if r"\dot" in text:
         text = _DOTTED.sub(r"(\1\2\3)", text)
     text = _SIGN_IN_BRACES.sub(r"\1", _UNIT_FRACTION.sub(r"\\text{ \1/\2 }", _POWER_OF_TEN.sub(r"\\times ", text))).replace("+/-", r"\pm ")

@@ -213,6 +213,7 @@ DIFFERENT = [
     (r"\text{Tuesday}", "Thursday"),
     (r"\text{A, D}", "A, D, F"),
     ("five", "4"),
+    ("two forty", "42"),
     ("x", "X"),
     ("ab", "AB"),
     (r"\sqrt{x^2}", "x"),
