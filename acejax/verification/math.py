@@ -9,6 +9,8 @@ The reading, where answers are ambiguous:
 * A percent sign is a hundredth. Decimals are exact: 0.3333 is not 1/3. A subscripted numeral is its value in that base.
 * A unit, a currency or the degree sign counts only if both sides carry one; there is no conversion between units.
 * `x = 5` equals `5` if the left side is only a name.  `1,234` may be one number or two. \log may have base e or 10 on both sides.
+* Sets of reals are compared as sets, however they are written: x > 2 is (2, inf), and (0, 1) with {1} is (0, 1]. A ratio 3:4 may be
+  written as a fraction. Words after a number that deny or change it (`5 or more`, `3 million`) are no unit.
 """
 
 from __future__ import annotations
