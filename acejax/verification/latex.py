@@ -163,7 +163,7 @@ class _Parser:
                 words.append(token.text or token.kind)
         text = " ".join(words)
         unit = canonical_unit(text)
-        if is_no_unit(text) or (words and not unit and "unit" not in text):
+        if is_no_unit(text) or any(map(number_of, text.split())) or (words and not unit and "unit" not in text):
             raise LatexError("a text that is no unit")
         return unit
 

@@ -23,7 +23,7 @@ MULTIPLES = {
     for name, value in {"dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}.items()
 }
 # A text after a number that holds one of these says something about the number, so that it may not be dropped as a unit.
-_DENIALS = "not or and more less least most than except wrong if but maybe about no is are incorrect between either to negative"
+_DENIALS = "not or and more less least most than except wrong if but maybe about approx no is are incorrect between either to negative"
 _OPERATIONS = """factorial plus minus times over root mod modulo base choose half halves third thirds quarter quarters fourth fourths fifth
 fifths tenth tenths"""
 _NO_UNIT = frozenset(f"{_DENIALS} {_OPERATIONS}".split())
