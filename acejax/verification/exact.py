@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from typing import Any
 
 from acejax.verification.latex import Node
 
@@ -11,6 +12,7 @@ MAX_BITS = 50_000  # of any exact number on the way
 WORK_BITS = 500_000  # of all of them together, counting STEP_BITS more for each operation
 STEP_BITS = 32
 MAX_FACTORIAL = 3000
+MAX_ORDER = 5  # of a determinant
 MAX_TERMS = 2000  # of a sum with known ends
 
 Env = dict[str, Fraction]
@@ -48,6 +50,8 @@ class Exact:
             return self.env[str(node.value)]
         if op == "sum":
             return self._sum(node)
+        if op == "matrix" and node.value == "det":
+            return determinant([[self.value(cell) for cell in row.args] for row in node.args])
         if op not in ("add", "mul", "neg", "div", "pow", "root", "fn"):
             raise Unreachable
         values = [self.value(child) for child in args]
@@ -102,6 +106,8 @@ class Exact:
             return Fraction(math.gcd(*whole) if name == "gcd" else math.lcm(*whole))
         if name == "factorial" and 0 <= whole[0] <= MAX_FACTORIAL:
             return Fraction(math.factorial(whole[0]))
+        if name == "double factorial" and 0 <= whole[0] <= MAX_FACTORIAL:
+            return Fraction(math.prod(range(whole[0], 0, -2)))
         if name == "binomial" and 0 <= whole[0] <= MAX_FACTORIAL and whole[1] >= 0:
             return Fraction(math.comb(whole[0], whole[1]))
         raise Unreachable
@@ -121,6 +127,16 @@ class Exact:
                 raise Unreachable
         self.env = outer
         return total
+
+
+def determinant(rows: list[list[Any]]) -> Any:
+    """Of a square matrix of numbers, by its first row; at most MAX_ORDER rows."""
+    if len(rows) > MAX_ORDER or any(len(row) != len(rows) for row in rows):
+        raise Unreachable
+    if len(rows) == 1:
+        return rows[0][0]
+    minors = ([row[:i] + row[i + 1 :] for row in rows[1:]] for i in range(len(rows)))
+    return sum(((-1) ** i * rows[0][i] * determinant(minor) for i, minor in enumerate(minors)), 0 * rows[0][0])
 
 
 def _root(value: Fraction, degree: int) -> Fraction:

@@ -8,7 +8,7 @@ bounded whatever a model wrote. Trees are immutable and compare by value. What e
     pm      (left, right), value "+-" or "-+"           sum          (index, low, high, body), value "sum" or "prod"
     group   value is the brackets, "()", "[)", "{}" …   list         bare, separated by commas, "and" or "or"
     rel     value is the operators joined by spaces     union, meet, minus   sets
-    matrix  of rows                                     text, unit (x; value canonical), deg (x)
+    matrix  of rows; value "det" for its determinant    text, unit (x; value canonical), deg (x)
 """
 
 from __future__ import annotations
@@ -16,9 +16,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-from acejax.verification.lexer import BASED, FUNCTIONS, RELATIONS, TEXT, LatexError, Token, canonical_unit, in_base, tokenise
+from acejax.verification.lexer import BASED, FUNCTIONS, GREEK, MEASURE, RELATIONS, TEXT, LatexError, Token, in_base, tokenise
+from acejax.verification.units import canonical_unit, is_no_unit
+from acejax.verification.words import number_of
 
 MAX_DEPTH = 40
+_BEFORE_LETTER = ("/", "per", "sq", "cu", "square", "cubic")  # what makes a unit of the letter after it
+_OTHER_LETTERS = frozenset(("angle", "measuredangle", "triangle", "ell", "hbar", "imath", "jmath", "nabla", "partial", "Re", "Im"))
+INFIX_COMMANDS = ("over", "choose")
+COMMAND_LETTERS = GREEK | {name.title() for name in GREEK} | _OTHER_LETTERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +43,13 @@ def parse(text: str, comma_is_list: bool = False) -> Node:
 
     `comma_is_list` says how `1,234` outside brackets reads: as two numbers, or (default) as one. Raises LatexError.
     """
-    based = BASED.fullmatch(TEXT.sub(r"\1", text).strip())
-    if based:
-        return Node("num", value=in_base(based[1], int(based[2] or based[3])))
+    if "_" in text and (based := BASED.fullmatch(TEXT.sub(r"\1", text).strip())):
+        base = number_of(based[3] or based[4])
+        if base is None:
+            raise LatexError("a base that is no number")
+        return Node("num", value=in_base(based[1] or based[2], int(base)))
+    if measure := MEASURE.fullmatch(text):
+        return Node("unit", (parse(measure[1]),), canonical_unit(measure[2].replace("{", "")))
     return _Parser(tokenise(text, comma_is_list)).answer()
 
 
@@ -49,6 +59,7 @@ class _Parser:
         self.at = 0
         self.depth = 0
         self.bars = 0
+        self.indices: list[str] = []  # of the sums around, where i and e are letters
 
     @property
     def kind(self) -> str:
@@ -90,7 +101,11 @@ class _Parser:
         while self.kind in RELATIONS:
             operators.append(self.next().kind)
             sides.append(self.sets())
-        return Node("rel", tuple(sides), " ".join(operators)) if operators else sides[0]
+        node = Node("rel", tuple(sides), " ".join(operators)) if operators else sides[0]
+        if self.kind == "cmd" and self.tokens[self.at].text in INFIX_COMMANDS:  # {1 \over 2}
+            over = self.next().text == "over"
+            node = Node("div" if over else "fn", (node, self.relation()), "" if over else "binomial")
+        return node
 
     def sets(self) -> Node:
         node = self.expression()
@@ -114,7 +129,8 @@ class _Parser:
                 currency = self.next().text
                 negative ^= self.take("-")
             term = self.product()
-            term = Node("neg", (term,)) if negative else term
+            if negative:
+                term = Node("deg", (Node("neg", term.args),)) if term.op == "deg" else Node("neg", (term,))
             if both:
                 left = ZERO if not terms else terms[0] if len(terms) == 1 else Node("add", tuple(terms))
                 terms = [Node("pm", (left, term), both)]
@@ -132,7 +148,9 @@ class _Parser:
 
     def unit(self) -> str:
         words: list[str] = []
-        while self.kind in ("text", "currency") or (words and (self.kind in ("^", "/", "*") or (words[-1] == "/" and self.kind == "sym"))):
+        while self.kind in ("text", "currency") or (
+            words and (self.kind in ("^", "/", "*") or (words[-1] in _BEFORE_LETTER and self.kind == "sym"))
+        ):
             token = self.next()
             if token.kind == "^":
                 power = self.argument()
@@ -143,13 +161,17 @@ class _Parser:
                 words.append(f"^{int(power.value)}")
             else:
                 words.append(token.text or token.kind)
-        return canonical_unit(" ".join(words))
+        text = " ".join(words)
+        unit = canonical_unit(text)
+        if is_no_unit(text) or any(map(number_of, text.split())) or (words and not unit and "unit" not in text):
+            raise LatexError("a text that is no unit")
+        return unit
 
     def starts(self) -> bool:
         """Whether the next token can begin a factor, which after another factor means a product."""
-        return self.kind in ("num", "sym", "fn", "cmd", "(", "[", r"\{", "{", "lv", "lf", "lc", "begin") or (
-            self.kind == "|" and not self.bars
-        )
+        if self.kind == "cmd":
+            return self.tokens[self.at].text not in INFIX_COMMANDS
+        return self.kind in ("num", "sym", "fn", "(", "[", r"\{", "{", "lv", "lf", "lc", "begin") or (self.kind == "|" and not self.bars)
 
     def product(self, in_function: bool = False) -> Node:
         factors = [self.factor()]
@@ -160,6 +182,8 @@ class _Parser:
             elif not in_function and self.take("/"):
                 whole = factors[0] if len(factors) == 1 else Node("mul", tuple(factors))
                 factors = [Node("div", (whole, self.factor(signed=True)))]
+            elif self.take("%"):  # after the whole product: 33\frac13\%
+                factors = [Node("mul", (*factors, HUNDREDTH))]
             elif self.kind == "num" and before.kind == "num":
                 factors[-1] = self.mixed(factors[-1])
             elif self.starts() and not (in_function and self.kind in ("fn", "(", "[")):
@@ -191,9 +215,10 @@ class _Parser:
         wraps = 0
         while True:
             if self.take("!"):
-                node = Node("fn", (node,), "factorial")
-            elif self.take("%"):
-                node = Node("mul", (node, HUNDREDTH))
+                node = Node("fn", (node,), "double factorial" if self.take("!") else "factorial")
+            elif self.kind == "cmd" and self.tokens[self.at].text == "degree":
+                self.next()
+                node = Node("deg", (node,))
             elif self.take("^"):
                 if self.degree():
                     node = Node("deg", (node,))
@@ -239,7 +264,7 @@ class _Parser:
         start = self.at
         index = self.argument()
         if node.op == "num":
-            if not isinstance(node.value, Fraction) or not isinstance(index.value, Fraction) or node.value.denominator != 1:
+            if not isinstance(index.value, Fraction):
                 raise LatexError("a base that is no number")
             return Node("num", value=in_base(self.tokens[start - 2].text, int(index.value)))
         return Node("sym", value=f"{node.value}_" + "".join(t.text or t.kind for t in self.tokens[start : self.at] if t.kind not in "{}"))
@@ -273,7 +298,7 @@ class _Parser:
         if kind == "num":
             return Node("num", value=token.value)
         if kind == "sym":
-            return Node("const" if token.text in "ei" else "sym", value=token.text)
+            return Node("const" if token.text in "ei" and token.text not in self.indices else "sym", value=token.text)
         if kind == "text":
             return Node("text", value=token.text)
         if kind == "fn":
@@ -302,12 +327,24 @@ class _Parser:
         if opener == r"\{" and self.take(r"\}"):
             self.bars = bars
             return Node("group", (), "{}")
+        if opener == r"\{":
+            self.bar_as_colon()
         items = self.items(*closers)
         closer = self.tokens[self.at - 1].kind
         self.bars = bars
         if len(items) == 1 and opener not in (r"\{", "⟨"):
             return items[0]
         return Node("group", items, {r"\{": "{", "⟨": "<"}.get(opener, opener) + {r"\}": "}", "⟩": ">"}.get(closer, closer))
+
+    def bar_as_colon(self) -> None:
+        """Reads the one bar before the closing brace of {x | x > 3} as a colon."""
+        bars, at = [], self.at
+        while self.tokens[at].kind not in (r"\}", "end"):
+            if self.tokens[at].kind == "|":
+                bars.append(at)
+            at += 1
+        if len(bars) == 1:
+            self.tokens[bars[0]] = Token(":")
 
     def function(self, name: str) -> Node:
         base = power = None
@@ -342,11 +379,11 @@ class _Parser:
             return self.sum(name)
         if name in ("pi", "infty"):
             return Node("const", value="pi" if name == "pi" else "inf")
-        if name in ("emptyset", "varnothing"):
+        if name == "emptyset":
             return Node("group", (), "{}")
         if name in ("mathbf", "boldsymbol", "vec", "hat", "overline", "bar", "underline", "mathbb", "mathcal", "mathit", "widehat"):
             return self.decorated(name)
-        if not name.isalpha() or name in ("int", "lim", "circ", "degree", "choose", "not"):
+        if name not in COMMAND_LETTERS:
             raise LatexError(f"the command {name} is not read here")
         return Node("sym", value=name)
 
@@ -358,6 +395,10 @@ class _Parser:
             return Node("group", (Node("neg", (INFINITY,)), INFINITY), "()")
         if inside.op == "num":
             return inside
+        if name in ("mathbf", "boldsymbol", "mathit", "underline") and inside.op not in ("sym", "const", "mul"):
+            return inside
+        if name == "overline" and _has_i(inside):
+            return Node("fn", (inside,), "conjugate")
         return Node("sym", value=raw if len(raw) == 1 else f"{name}:{raw}")
 
     def sum(self, name: str) -> Node:
@@ -369,7 +410,10 @@ class _Parser:
                 high = self.argument(whole=True)
         if low is None or high is None or low.op != "rel" or low.value != "=" or not isinstance(low.args[0].value, str):
             raise LatexError("a sum needs its index and both ends")
-        return Node("sum", (Node("sym", value=low.args[0].value), low.args[1], high, self.product()), name)
+        self.indices.append(low.args[0].value)
+        body = self.product()
+        self.indices.pop()
+        return Node("sum", (Node("sym", value=low.args[0].value), low.args[1], high, body), name)
 
     def matrix(self, environment: str) -> Node:
         if environment not in ("pmatrix", "bmatrix", "matrix", "vmatrix", "Bmatrix", "array", "smallmatrix"):
@@ -385,6 +429,10 @@ class _Parser:
             else:
                 self.expect("&")
         return Node("matrix", tuple(rows), "det" if environment == "vmatrix" else "")
+
+
+def _has_i(node: Node) -> bool:
+    return node == Node("const", value="i") or any(map(_has_i, node.args))
 
 
 def _proper(whole: Node, part: Node) -> bool:

@@ -9,6 +9,8 @@ The reading, where answers are ambiguous:
 * A percent sign is a hundredth. Decimals are exact: 0.3333 is not 1/3. A subscripted numeral is its value in that base.
 * A unit, a currency or the degree sign counts only if both sides carry one; there is no conversion between units.
 * `x = 5` equals `5` if the left side is only a name.  `1,234` may be one number or two. \log may have base e or 10 on both sides.
+* Sets of reals are compared as sets, however they are written: x > 2 is (2, inf), and (0, 1) with {1} is (0, 1]. A ratio 3:4 may be
+  written as a fraction. Words after a number that deny or change it (`5 or more`, `3 million`) are no unit.
 """
 
 from __future__ import annotations
@@ -21,17 +23,28 @@ from typing import Literal
 
 from acejax.verification.latex import Node, parse
 from acejax.verification.lexer import AMBIGUOUS_COMMA, TEXT, LatexError, normalise
+from acejax.verification.matrices import as_matrix
+from acejax.verification.sets import MIRROR, same_sets
+from acejax.verification.units import same_unit
 from acejax.verification.values import exact, infinity, ratio_sign, same_value
+from acejax.verification.words import is_choice_or_word, meaning, number_of, words
 
 MAX_ITEMS = 64
+MAX_SIDES = 8  # of a chain of equations
+BOXES_FROM_END = 4  # boxes that are tried from the end, before the text is walked from its start
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _BRACES = re.compile(r"\\(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)")
-_WORDS = re.compile(r"[A-Za-z][A-Za-z .,'()\-]*|\([A-Za-z]\)[.,]?")
-_NUMBER_NAMES = "zero one two three four five six seven eight nine ten eleven twelve"
-_NUMBER_WORDS = {word: Fraction(i) for i, word in enumerate(_NUMBER_NAMES.split())}
-_MIRROR = {"<": ">", ">": "<", "≤": "≥", "≥": "≤"}
+_SPACE = re.compile(r"(?<!\d) +| +(?!\d)")  # all but those that part two numbers
+_CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?")
+_CHOICE_AND_VALUE = re.compile(
+    r"(?:\\(?:text(?:bf)?|mathrm|mathbf)\s*\{\s*\(([A-H])\)\s*\}|\(([A-H])\)(?=[\\ ])|([A-H])[.)](?=[\\ ]))"
+    r"(?:\\ |\\quad|\s)*(\S.*)"
+)
+_CHOICES = re.compile(r"\(?[A-H](?:[).]|$)|and |or |,")  # what follows a choice and makes it several
+_WORD = re.compile(r"[A-Za-z]{3}|\b[aApP][mM]\b")
+_INITIALS = re.compile(r"[A-Z]{3,}")
 
 
 def extract_boxed(response: str, require_think_end: bool) -> tuple[str | None, str]:
@@ -43,28 +56,40 @@ def extract_boxed(response: str, require_think_end: bool) -> tuple[str | None, s
     if end < 0 and require_think_end:
         return None, "no_think_end"
     start = end + len("</think>") if end >= 0 else 0
-    last = max(response.rfind("\\boxed", start), response.rfind("\\fbox", start))
-    if last < 0:
-        return None, "no_box"
-    # The last box nearly always closes; only if it does not is the whole text walked.
-    box = _last_closed(response, last) or _last_closed(response, start)
+    stop = len(response)
+    for _ in range(BOXES_FROM_END):
+        stop = max(response.rfind("\\boxed", start, stop), response.rfind("\\fbox", start, stop))
+        if stop < 0:
+            return None, "no_box"
+        if (opener := _BOX.match(response, stop)) and (close := _close_of(response, opener.end())) is not None:
+            return response[opener.end() : close].strip(), "ok"
+    box = _last_closed(response, start)
     return (response[box[0] : box[1]].strip(), "ok") if box else (None, "no_box")
 
 
+def _close_of(text: str, start: int) -> int | None:
+    """Where the brace closes that opened just before `start`, or None if it does not."""
+    depth = 1
+    for match in _BRACES.finditer(text, start):
+        if match[0] == "}":
+            depth -= 1
+            if not depth:
+                return match.start()
+        elif match[0][-1] == "{" and match[0] != "\\{":
+            depth += 1
+    return None
+
+
 def _last_closed(text: str, start: int) -> tuple[int, int] | None:
-    first = _BOX.search(text, start)
-    if not first:
-        return None
+    """The content of the last box that closes, in one pass over the whole text."""
     open_braces: list[int] = []  # where a box's content starts, or -1 for an ordinary brace
     best: tuple[int, int] | None = None
-    for match in _BRACES.finditer(text, first.start()):
+    for match in _BRACES.finditer(text, start):
         brace = match[0]
         if brace == "}":
             content = open_braces.pop() if open_braces else -1
             if content >= 0 and (best is None or content > best[0]):
                 best = (content, match.start())
-                if start == first.start() and not open_braces:
-                    return best
         elif brace == "{":
             open_braces.append(-1)
         elif brace[-1] == "{" and len(brace) > 2:
@@ -98,36 +123,50 @@ def equivalent(answer: str, reference: str) -> bool:
         return True
     if _NUMBER.fullmatch(a) and _NUMBER.fullmatch(b):
         return Fraction(a) == Fraction(b)
-    words = _words(a), _words(b)
-    if words[0] is not None and words[0] == words[1] and (_WRAPPED(a) or _WRAPPED(b) or _is_choice_or_word(words[0])):
-        return True
-    readings = [(x, y) for x in _readings(a) for y in _readings(b)]
-    return any(_same(x, y) for x, y in readings)
-
-
-_WRAPPED = TEXT.search
+    by_text = _same_as_text(a, b)
+    if by_text is not None:
+        return by_text
+    return any(_same(x, y) for x in _readings(a) for y in _readings(b))
 
 
 def _squeezed(text: str) -> str:
-    return text.replace(" ", "").replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac").replace("\\!", "")
+    return _SPACE.sub("", text).replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac").replace("\\!", "")
 
 
-def _words(text: str) -> tuple[str, ...] | None:
-    """The sorted, lower-case items of an answer that is words only, such as a name, a choice (A), or several of them."""
-    plain = " ".join(TEXT.sub(r" \1 ", text).replace("\\ ", " ").split())
-    if not _WORDS.fullmatch(plain):
-        return None
-    items = re.split(r",| and | or ", plain.lower())
-    return tuple(sorted(filter(None, (re.sub(r"[()]", "", item).strip(" .,") for item in items))))
+def _plain(text: str) -> str:
+    return " ".join(TEXT.sub(r" \1 ", text).replace("\\ ", " ").split()) if "\\" in text else text
 
 
-def _is_choice_or_word(items: tuple[str, ...]) -> bool:
-    return all(len(item) >= 3 or (len(item) == 1 and item <= "h") for item in items)
+def _same_as_text(a: str, b: str) -> bool | None:
+    """What the words alone decide: names, choices and their lists, whose letters are no product; clock times. None if nothing."""
+    plain_a, plain_b = _plain(a), _plain(b)
+    first, second = words(plain_a), words(plain_b)
+    if first is not None and second is not None:
+        if first == second and (TEXT.search(a) or TEXT.search(b) or is_choice_or_word(first)):
+            return True
+        if _INITIALS.fullmatch(plain_a) and _INITIALS.fullmatch(plain_b):
+            return False  # an order of things, such as CAB
+    elif plain_a.lower() == plain_b.lower() and not set(plain_a) & set("\\^_=") and _WORD.search(plain_a):
+        return True  # May 5
+    clocks = _CLOCK.fullmatch(plain_a), _CLOCK.fullmatch(plain_b)
+    if clocks[0] and clocks[1]:
+        return [int(x or 0) for x in clocks[0].groups()] == [int(x or 0) for x in clocks[1].groups()]
+    for text, other in ((a, b), (b, a)):
+        choice = _CHOICE_AND_VALUE.fullmatch(text)
+        if choice and not _CHOICES.match(_plain(choice[4])):
+            return equivalent(choice[1] or choice[2] or choice[3], other) or equivalent(choice[4], other)
+    return None
 
 
 @lru_cache(maxsize=8192)
 def _readings(text: str) -> tuple[Node, ...]:
     """The tree, or two where a comma may separate thousands or items; none if the text is not readable."""
+    phrase = _plain(text).lower()
+    number = number_of(phrase) if phrase[:1].isalpha() else None
+    if number is not None:
+        return (Node("num", value=number),)
+    said = meaning(phrase)
+    text = text if said == phrase else said
     trees = []
     for comma_is_list in (False, True) if AMBIGUOUS_COMMA.search(text) else (False,):
         try:
@@ -153,10 +192,14 @@ def _same(a: Node, b: Node) -> bool:
 
 
 def _same_items(a: Node, b: Node) -> bool:
-    """Bare lists and sets as multisets, anything else as itself."""
-    if {a.op, b.op} == {"list", "union"}:  # x < 2 or x > 5
-        intervals = tuple(_interval(item) or item for item in (a if a.op == "list" else b).args if item.op == "rel")
-        return _matched(intervals, (a if a.op == "union" else b).args)
+    """Sets of reals as sets; other bare lists and sets as multisets; anything else as itself."""
+    as_sets = same_sets(a, b)
+    if as_sets is not None:
+        return as_sets
+    if {a.op, b.op} == {"rel", "list"}:
+        a, b = _by_name(a), _by_name(b)
+    if {a.op, b.op} == {"group", "list"}:
+        a, b = _coordinates(a), _coordinates(b)
     if a.op == "list" or b.op == "list":
         if not _is_collection(a) or not _is_collection(b):
             return False
@@ -170,9 +213,30 @@ def _is_collection(node: Node) -> bool:
 
 
 def _without_common_name(items: tuple[Node, ...]) -> tuple[Node, ...]:
-    """`x=1, x=2` is the list 1, 2; `x=1, y=2` stays as it is."""
+    """`x=1, x=2` and `x=1, 2` are the list 1, 2; `x=1, y=2` stays as it is."""
+    first, *rest = items or (Node("list"),)
+    if first.op == "rel" and first.value == "=" and _is_name(first.args[0]) and all(item.op != "rel" for item in rest):
+        return (first.args[1], *rest)
     names = {item.args[0] if item.op == "rel" and item.value == "=" else None for item in items}
     return tuple(item.args[1] for item in items) if len(names) == 1 and None not in names else items
+
+
+def _by_name(node: Node) -> Node:
+    """(x, y) = (1, 2) as the list x = 1, y = 2."""
+    if node.op != "rel" or node.value != "=" or any(side.op != "group" or side.value != "()" for side in node.args):
+        return node
+    names, values = node.args
+    pairs = zip(names.args, values.args, strict=False)
+    return Node("list", tuple(Node("rel", pair, "=") for pair in pairs)) if len(names.args) == len(values.args) else node
+
+
+def _coordinates(node: Node) -> Node:
+    """x = 1, y = 2 as the pair (1, 2), where the names come in the order of the alphabet."""
+    if node.op != "list" or any(item.op != "rel" or item.value != "=" or item.args[0].op != "sym" for item in node.args):
+        return node
+    names = [str(item.args[0].value) for item in node.args]
+    in_order = names == sorted(set(names))
+    return Node("group", tuple(item.args[1] for item in node.args), "()") if in_order else node
 
 
 def _matched(left: tuple[Node, ...], right: tuple[Node, ...]) -> bool:
@@ -197,8 +261,10 @@ def _expansions(node: Node) -> list[Node]:
         return [node]
     if node.op in ("list", "group"):
         linked = tuple(alternative for item in node.args for alternative in _signs(item))
-        return [Node("list" if node.op == "list" else "group", linked, node.value)] if _is_collection(node) else [node]
-    both = [Node("list", tuple(_signs(node)))]
+        if _is_collection(node):
+            return [Node(node.op, linked, node.value)]
+    both = [node] if node.op == "group" else []
+    both.append(Node("list", tuple(_signs(node))))
     if _count_signs(node) == 2:
         upper, lower = _signs(node, first=1), _signs(node, first=-1)
         both.append(Node("list", (*upper, *lower)))
@@ -235,17 +301,18 @@ def _same_item(a: Node, b: Node) -> bool:
         return True
     if a.op == "rel" or b.op == "rel":
         return _same_relation(a, b)
-    if a.op == "unit" and b.op == "unit" and a.value != b.value:
-        return False
+    if a.op == "unit" and b.op == "unit":
+        return same_unit(str(a.value), str(b.value)) and _same(a.args[0], b.args[0])
     if "unit" in (a.op, b.op):
-        return _same(a.args[0] if a.op == "unit" else a, b.args[0] if b.op == "unit" else b)
-    if "deg" in (a.op, b.op):
-        # Without the sign on one side the number may still be degrees (a unit left out) or already radians.
-        bare = _same_item(a.args[0] if a.op == "deg" else a, b.args[0] if b.op == "deg" else b)
-        return bare or (a.op != b.op and same_value(a, b))
+        measured, other = (a, b) if a.op == "unit" else (b, a)
+        return _same(measured.args[0], other) or same_value(_with_letters(measured), other)
+    if _has_degrees(a) != _has_degrees(b) and _same_item(_without_degrees(a), _without_degrees(b)):
+        return True  # a unit left out; else the other side may be in radians already
     if a.op == "text" or b.op == "text":
         return _same_text(a, b)
     if a.op == "group" or b.op == "group":
+        if as_matrix(a) and as_matrix(b):
+            return _same_item(as_matrix(a) or a, as_matrix(b) or b)
         if a.op != b.op or a.value != b.value or len(a.args) != len(b.args):
             return False
         if a.value == "{}":
@@ -253,18 +320,42 @@ def _same_item(a: Node, b: Node) -> bool:
         return all(_same(x, y) for x, y in zip(a.args, b.args, strict=True))
     if a.op in ("union", "meet") or b.op in ("union", "meet"):
         return a.op == b.op and _matched(a.args, b.args)
-    if a.op in ("matrix", "row", "minus") or b.op in ("matrix", "row", "minus"):
-        return a.op == b.op and a.value == b.value and len(a.args) == len(b.args) and all(map(_same, a.args, b.args))
+    if a.op in ("row", "minus") or b.op in ("row", "minus"):
+        return a.op == b.op and len(a.args) == len(b.args) and all(map(_same, a.args, b.args))
+    if _holds_matrix(a) or _holds_matrix(b):
+        x, y = as_matrix(a), as_matrix(b)
+        return x is not None and y is not None and len(x.args) == len(y.args) and all(map(_same, x.args, y.args))
     if infinity(a) or infinity(b):
         return infinity(a) == infinity(b)
     return same_value(a, b)
+
+
+def _with_letters(measured: Node) -> Node:
+    """5 m/s as the product of letters that it is in `5m/s`, whose m and s nothing marks as units."""
+    factors = (name.split("^") for name in str(measured.value).split())
+    powers = (Node("pow", (Node("sym", value=name), Node("num", value=Fraction(power)))) for name, power in factors)
+    return Node("mul", (*measured.args, *powers))
+
+
+def _has_degrees(node: Node) -> bool:
+    return node.op == "deg" or (node.op in ("add", "mul", "neg", "div") and any(map(_has_degrees, node.args)))
+
+
+def _without_degrees(node: Node) -> Node:
+    if not _has_degrees(node):
+        return node
+    return node.args[0] if node.op == "deg" else Node(node.op, tuple(map(_without_degrees, node.args)), node.value)
+
+
+def _holds_matrix(node: Node) -> bool:
+    return (node.op == "matrix" and node.value == "") or (node.op in ("add", "neg", "mul", "div") and any(map(_holds_matrix, node.args)))
 
 
 def _same_text(a: Node, b: Node) -> bool:
     if a.op == b.op:
         return str(a.value).strip(" .") == str(b.value).strip(" .")
     text, other = (a, b) if a.op == "text" else (b, a)
-    number = _NUMBER_WORDS.get(str(text.value))
+    number = number_of(str(text.value))
     if number is not None:
         return exact(other) == number
     return other.op in ("sym", "const") and str(other.value).lower() == text.value
@@ -276,30 +367,50 @@ def _is_name(node: Node) -> bool:
         return True
     if node.op == "const":
         return node.value in ("e", "i")
-    return (node.op == "mul" or (node.op == "group" and node.value == "()")) and len(node.args) <= 4 and all(map(_is_name, node.args))
+    if node.op == "text" or (node.op == "fn" and node.value == "abs"):
+        return node.op == "text" or _is_name(node.args[0])
+    if node.op == "mul" and len(node.args) == 2 and node.args[0].op == "sym" and node.args[1].op == "num":  # f(2)
+        return True
+    if node.op == "pow":  # the inverse of a function
+        return node.args[0].op == "sym" and node.args[1] == Node("neg", (Node("num", value=Fraction(1)),))
+    return (node.op == "mul" or (node.op == "group" and node.value == "()")) and len(node.args) <= 6 and all(map(_is_name, node.args))
 
 
 def _same_relation(a: Node, b: Node) -> bool:
     if a.op == b.op:
         if _same_inequality(a, b):
             return True
-        return a.value == b.value and len(a.args) == len(b.args) and all(map(_same, a.args, b.args))
+        if a.value != b.value or len(a.args) != len(b.args):
+            return False
+        return all(map(_same, a.args, b.args)) or (set(str(a.value)) <= {":", " "} and _proportional(a.args, b.args))
     relation, other = (a, b) if a.op == "rel" else (b, a)
     operators = str(relation.value).split()
     left, right = relation.args[0], relation.args[-1]
     if operators == ["∈"] and _is_name(left):
         return _same(right, other)
-    if set(operators) == {"="}:
-        if _is_name(left):
-            return _same(right, other)
-        return len(operators) == 1 and _is_name(right) and _same(left, other)
-    interval = _interval(relation)
-    return interval is not None and other.op == "group" and other.value != "{}" and _same_item(interval, other)
+    if operators == [":"]:  # 3:4 may be written as a fraction, 3:1 is not the number 3
+        return other.op == "div" and _same_item(Node("div", relation.args), other)
+    if not set(operators) <= {"=", "≈"}:
+        return False
+    if len(operators) == 1 and _is_name(right) and not _is_name(left):
+        return _same(left, other)
+    sides = list(relation.args)
+    if len(sides) > MAX_SIDES:
+        return False
+    while len(sides) > 1 and _is_name(sides[0]):
+        del sides[0]
+    return all(_same(side, other) for side in sides)  # x = 2 + 3 = 5 says one value after the name; 5 = 6 says none
+
+
+def _proportional(a: tuple[Node, ...], b: tuple[Node, ...]) -> bool:
+    if any(side.op in ("unit", "text", "group") for side in (*a, *b)):
+        return False
+    return all(same_value(Node("mul", (a[0], y)), Node("mul", (x, b[0]))) for x, y in zip(a[1:], b[1:], strict=True))
 
 
 def _same_inequality(a: Node, b: Node) -> bool:
     """Relations with one or two signs, either way round, and single ones up to a factor: 2x = 4 is x = 2, but 0 < x is not x < 1."""
-    turned = Node("rel", tuple(reversed(b.args)), " ".join(_MIRROR.get(op, op) for op in reversed(str(b.value).split())))
+    turned = Node("rel", tuple(reversed(b.args)), " ".join(MIRROR.get(op, op) for op in reversed(str(b.value).split())))
     for other in (b, turned):
         if a.value != other.value or len(a.args) != len(other.args) or set(str(a.value).split()) - {"=", "<", ">", "≤", "≥", "≠"}:
             continue
@@ -315,21 +426,3 @@ def _same_inequality(a: Node, b: Node) -> bool:
 
 def _difference(relation: Node) -> Node:
     return Node("add", (relation.args[0], Node("neg", (relation.args[1],))))
-
-
-def _interval(relation: Node) -> Node | None:
-    """2 < x ≤ 5 as (2, 5], x > 2 as (2, inf); None if it is no such thing."""
-    operators, sides = str(relation.value).split(), list(relation.args)
-    if operators[0] in (">", "≥"):
-        operators, sides = [_MIRROR.get(op, op) for op in reversed(operators)], sides[::-1]
-    if any(op not in ("<", "≤") for op in operators) or len(sides) > 3:
-        return None
-    unbounded = Node("const", value="inf")
-    if len(sides) == 2:
-        if _is_name(sides[0]):
-            operators, sides = ["<", *operators], [Node("neg", (unbounded,)), *sides]
-        elif _is_name(sides[1]):
-            operators, sides = [*operators, "<"], [*sides, unbounded]
-    if len(sides) != 3 or not _is_name(sides[1]):
-        return None
-    return Node("group", (sides[0], sides[2]), ("(" if operators[0] == "<" else "[") + (")" if operators[1] == "<" else "]"))

@@ -7,7 +7,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
-from acejax.verification.exact import MAX_FACTORIAL, MAX_TERMS, Env, Exact, Undefined, Unreachable
+from acejax.verification.exact import MAX_FACTORIAL, MAX_TERMS, Env, Exact, Undefined, Unreachable, determinant
 from acejax.verification.latex import Node
 
 MAX_DIGITS = 6000  # of working precision
@@ -75,6 +75,8 @@ class Numeric:
             raise Undefined
         if op == "sum":
             return self._sum(node)
+        if op == "matrix" and node.value == "det":
+            return determinant([[self.value(cell) for cell in row.args] for row in args])
         if op == "pow":
             return self._power(args[0], args[1])
         if op == "root":
@@ -144,6 +146,8 @@ class Numeric:
             raise Unreachable
         if name in ("factorial", "binomial"):
             return self._gamma(name, values)
+        if name == "conjugate":
+            return context.conj(x)
         if name == "ln" or (name == "log" and len(values) == 1):
             return context.log(x) if name == "ln" or not self.log_base else context.log(x) / context.log(self.log_base)
         if name == "log":
@@ -156,7 +160,7 @@ class Numeric:
             return max(values) if name == "max" else min(values)
         if name == "abs":
             return abs(x)
-        if name in ("gcd", "lcm"):
+        if name in ("gcd", "lcm", "double factorial"):
             raise Unreachable
         return getattr(context, _MPMATH.get(name, name))(*values)
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
+from fuzz_math import CORPUS, MAX_STEPS, REFERENCES, TEXTS, Coverage, check
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acejax.verification.latex import parse
-from acejax.verification.lexer import LatexError, canonical_unit, normalise
+from acejax.verification.lexer import LatexError, normalise
 from acejax.verification.math import equivalent, extract_boxed, judge_math
+from acejax.verification.units import canonical_unit
 
+CASES = Path(__file__).parents[2] / "benchmarks" / "math_cases.jsonl"
 EQUAL = [
     # text, integers, decimals, rationals
     ("42", "42"),
@@ -139,6 +144,10 @@ EQUAL = [
     (r"|x-3|", r"\left|3-x\right|"),
     ("(1+2^{-100})^3 x", r"x(1+2^{-100})(1+2^{-100})^2"),
     (r"\sum_{k=1}^{n} k", r"\frac{n(n+1)}{2}"),
+    (r"\sum_{k=0}^{n} 2^k", "2^{n+1} - 1"),
+    (r"\sum_{k=1}^{n-1} \frac{1}{k(k+1)}", r"1 - \frac{1}{n}"),
+    (r"\prod_{k=1}^{n} k", "n!"),
+    (r"2\sum_{j=1}^{n} \sin j", r"\sum_{k=1}^{n} \sin k + \sum_{j=1}^{n} \sin j"),
     (r"\arctan\frac12 + \arctan\frac13", r"\frac{\pi}{4}"),
     (r"\textbf{(073) }", "73"),
     (r"\sin(72\pi)", "0"),
@@ -204,6 +213,7 @@ DIFFERENT = [
     (r"\text{Tuesday}", "Thursday"),
     (r"\text{A, D}", "A, D, F"),
     ("five", "4"),
+    ("two forty", "42"),
     ("x", "X"),
     ("ab", "AB"),
     (r"\sqrt{x^2}", "x"),
@@ -219,6 +229,8 @@ DIFFERENT = [
     (r"2^{10}", "1023"),
     ("6!", "120"),
     (r"\sum_{k=1}^{n} k", r"\frac{n(n-1)}{2}"),
+    (r"\sum_{k=1}^{n} k", r"\frac{n(n+1)}{2} + (n-3)(n-4)(n-7)(n-12)"),
+    (r"\sum_{k=1}^{n} k", r"\sum_{k=1}^{n} k + (n-3)(n-4)(n-7)(n-12)"),
     (r"9^{9^{9^9}}", "9"),
     (r"9^{9^{9^9}}", "9^{9^{9^8}}"),
     ("", "0"),
@@ -292,6 +304,17 @@ def test_different(answer: str, reference: str) -> None:
     assert not equivalent(reference, answer)
 
 
+def test_the_equivalence_cases() -> None:
+    wrong = []
+    cases = [json.loads(line) for line in CASES.read_text(encoding="utf-8").splitlines()]
+    for case in cases:
+        references = [case["reference"]] if isinstance(case["reference"], str) else case["reference"]
+        for way in (1, -1):
+            found = any(equivalent(*(case["answer"], reference)[::way]) for reference in references)
+            wrong += [] if found == case["equal"] else [case]
+    assert len(cases) > 600 and not wrong
+
+
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 @pytest.mark.parametrize("reference", ["5", r"\sqrt{2}+x", r"\frac{n(n+1)}{2}", r"9^{9^{9^8}}"])
 def test_hostile_answers_are_wrong_within_a_second(text: str, reference: str) -> None:
@@ -346,7 +369,7 @@ def test_extraction_without_thinking() -> None:
 def test_extraction_is_fast_on_long_responses(text: str) -> None:
     assert extract_boxed(text, require_think_end=True) == ("7", "ok")
     best = min(_seconds(lambda: extract_boxed(text, require_think_end=True)) for _ in range(5))
-    assert best < 0.005
+    assert best < 0.0005
 
 
 @pytest.mark.parametrize("bomb", [r"\boxed{", "{", "}", r"\boxed", "</think>", "\\", r"\boxed{}"])
@@ -398,43 +421,27 @@ def test_units_have_one_name() -> None:
     assert canonical_unit("units") == ""
 
 
-_PIECES = st.sampled_from(
-    [*"0123456789xyie+-*/^_=<>()[]{}|,.;:!%&' ", "\\", "\\\\", r"\frac", r"\sqrt", r"\left", r"\right", r"\pi", r"\infty", r"\text{cm}"]
-    + [
-        r"\sin",
-        r"\log",
-        r"\pm",
-        r"\cup",
-        r"\in",
-        r"\{",
-        r"\}",
-        r"\$",
-        "$",
-        r"\%",
-        r"^\circ",
-        r"\begin{pmatrix}",
-        r"\end{pmatrix}",
-        r"\sum_{k=1}^",
-    ]
-    + [r"\binom", r"\overline", "sqrt", "cm", "and", "10", "1,000", "√", "½", "²", r"\lfloor", r"\rfloor", r"\mathbb{R}", r"\le", "1e9"]
-)
-
-
 @settings(max_examples=400, deadline=None, database=None)
 @given(
-    st.one_of(st.text(max_size=80), st.lists(_PIECES, max_size=25).map("".join)),
-    st.sampled_from(["5", r"\sqrt2 x", "(1,2]", "x=3", r"\{1\}"]),
+    TEXTS,
+    st.sampled_from(REFERENCES),
 )
 def test_arbitrary_text_never_raises(text: str, reference: str) -> None:
-    verdict, reason = judge_math(rf"</think>\boxed{{{text}}}", [reference])
-    assert verdict in ("correct", "wrong") and reason in ("ok", "mismatch", "no_box", "parse_error")
-    equivalent(text, reference)
-    if text.strip():
-        assert equivalent(text, text) or not normalise(text)
+    check(text, reference)
+
+
+def test_the_fuzzers_corpus_stays_within_its_bounds() -> None:
+    texts = [json.loads(line) for line in CORPUS.read_text(encoding="utf-8").splitlines()]
+    assert len(texts) > 100
+    coverage = Coverage()
+    for number, text in enumerate(texts):
+        check(text, REFERENCES[number % len(REFERENCES)])
+        coverage.run(text, REFERENCES[number % len(REFERENCES)])
+        assert coverage.steps <= MAX_STEPS, text
 
 
 @settings(max_examples=200, deadline=None, database=None)
-@given(st.lists(_PIECES, max_size=25).map("".join))
+@given(TEXTS)
 def test_the_parser_fails_only_in_its_own_way(text: str) -> None:
     with contextlib.suppress(LatexError):
         parse(normalise(text))
