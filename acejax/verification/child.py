@@ -158,7 +158,7 @@ def run_whole(code: types.CodeType, kind: str, report: int) -> typing.NoReturn:
     try:
         threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
-        if sys.stdout is not None and not sys.stdout.closed:
+        if sys.stdout is not None and not getattr(sys.stdout, "closed", False):
             sys.stdout.flush()
     except BaseException:
         status = status or 120

@@ -76,7 +76,7 @@ DENIED = {
 }
 # Refused besides where a test child shares a pid namespace with the runner.
 DENIED_SIGNALS = {"kill": (62, 129), "tkill": (200, 130), "tgkill": (234, 131), "sigqueue": (129, 138), "tgsigqueue": (297, 240)}
-CLONE, CLONE3, PRLIMIT64 = (56, 220), (435, 435), (302, 261)
+CLONE, CLONE3, FCNTL, PRLIMIT64 = (56, 220), (435, 435), (72, 25), (302, 261)
 ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 
 
@@ -94,6 +94,9 @@ def seccomp_filter(deny_signals: bool) -> bytes | None:
     # clone3 hides its flags behind a pointer; libc falls back to clone, whose flags a filter can read.
     rules += [(jump_eq, 0, 1, CLONE3[column]), (give, 0, 0, enosys)]
     rules += [(jump_eq, 0, 4, CLONE[column]), (load, 0, 0, 16), (jump_set, 0, 1, 0x7E020000), (give, 0, 0, eperm), (give, 0, 0, allow)]
+    # Having the kernel send signals in one's stead (F_SETOWN, F_SETSIG, F_SETOWN_EX): they would end the keeper.
+    rules += [(jump_eq, 0, 6, FCNTL[column]), (load, 0, 0, 24), (jump_eq, 2, 0, 8), (jump_eq, 1, 0, 10), (jump_eq, 0, 1, 15)]
+    rules += [(give, 0, 0, eperm), (give, 0, 0, allow)]
     # Another process's limits: it would end the runner.
     rules += [(jump_eq, 0, 3, PRLIMIT64[column]), (load, 0, 0, 16), (jump_eq, 1, 0, 0), (give, 0, 0, eperm)]
     rules += [(give, 0, 0, allow)]
@@ -146,14 +149,17 @@ def drop_capabilities() -> None:
 
 
 class Tmpfs:
-    """A small file system in memory, to be mounted after the fork on a folder that is there."""
+    """A small file system in memory, to be mounted after the fork on two folders that are there: scratch and shared memory."""
 
-    def __init__(self, folder: str) -> None:
-        self.words = [ctypes.c_char_p(word.encode()) for word in ("tmpfs", folder, "size=64m,nr_inodes=16k,mode=0700")]
+    def __init__(self, *folders: str) -> None:
+        self.kind, self.options, *self.folders = (
+            ctypes.c_char_p(word.encode()) for word in ("tmpfs", "size=64m,nr_inodes=16k,mode=0700", *folders)
+        )
 
     def mount(self) -> None:
-        kind, folder, options = self.words
-        if _mount(kind, folder, kind, 2 | 4, options):  # no set-user-id, no devices
+        first, second = self.folders
+        no_set_user_id, no_devices, bind = 2, 4, 4096
+        if _mount(self.kind, first, self.kind, no_set_user_id | no_devices, self.options) or _mount(first, second, None, bind, None):
             raise OSError(ctypes.get_errno(), "mount")
 
 

@@ -33,7 +33,7 @@ import typing
 
 from acejax.verification import child, confine
 
-SCRATCH = "/tmp"
+SCRATCH, SHARED = "/tmp", "/dev/shm"
 OUTPUT_CAP = 8 << 20  # bytes of one file, of stdout or of a result
 MAX_PROCESSES = 32
 MAX_FILES = 128
@@ -95,7 +95,7 @@ class Keeper:
 
     def __init__(self, folder: str, fresh: bool, maps: list[tuple[str, bytes]], nproc: int | None) -> None:
         self.folder, self.fresh, self.maps = folder, fresh, maps
-        self.tmpfs = confine.Tmpfs(SCRATCH)
+        self.tmpfs = confine.Tmpfs(SCRATCH, SHARED)
         self.seccomp = confine.prepare_seccomp(deny_signals=not fresh)
         limits = {
             resource.RLIMIT_FSIZE: OUTPUT_CAP,
@@ -159,6 +159,7 @@ class Keeper:
                     os.waitpid(-1, 0)
         else:
             confine.kill_descendants()
+        confine.empty_folder(self.folder)
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         wire.send(ENDED.pack(status, usage.ru_utime - before.ru_utime, usage.ru_stime - before.ru_stime))
 
@@ -166,7 +167,7 @@ class Keeper:
         """Turns the fresh fork into a test child and runs the program. No descriptor of the keeper's survives."""
         if not self.fresh:
             confine.prctl(confine.PR_SET_PDEATHSIG, signal.SIGKILL)
-            os.setsid()
+        os.setsid()  # a signal to one's own group would reach the runner, namespaces or not
         confine.prctl(confine.PR_SET_DUMPABLE, 1)  # so that /dev/stdin opens
         os.dup2(stdin, 0)
         os.dup2(stdout, 1)
