@@ -1,9 +1,10 @@
 """The process that stands between the trainer and the workers. It judges nothing: it deals out, times, kills and replaces.
 
 Run as a module by `pool.py` with its socket, the trainer's pid and the settings as JSON. Every wait blocks, so an idle pool
-uses no CPU. A task whose worker dies, fails or outlives the task's deadline is tried once more on a fresh worker: one more
-than may be busy stands by. Failing twice makes it unjudged; only a mathematics check that runs out of time twice is the
-answer's own doing, and wrong. A program close to its limit of time runs once more while no other does, and that run counts.
+uses no CPU. A task whose worker fails or outlives the task's deadline is tried once more, one whose worker dies up to three
+times, on a fresh worker: one more than may be busy stands by. Failing again makes it unjudged; only a mathematics check that
+runs out of time twice is the answer's own doing, and wrong. A program close to its limit of time runs once more while no other
+does, and that run counts.
 When the trainer ends, by whatever means, everything here ends.
 """
 
@@ -29,6 +30,7 @@ from acejax.verification.worker import CODE, CODE_ALONE, HEADER, MATH, WARM
 
 LOAD_BOUND_S = 120.0  # from handing a task over until the worker has loaded what it needs
 MAX_FAILED_STARTS = 5
+MAX_FAILURES, MAX_CRASHES = 2, 4  # of one task, before it is given up; whoever kills workers at random may hit one task again
 MAX_CLOSE_CALLS = 16  # how many wait, before the other tasks wait for them
 
 
@@ -197,7 +199,7 @@ class Supervisor:
             task.failures.append(failure)
             if task.first:
                 self.answer(task, task.first | {"near": False})
-            elif len(task.failures) == 1:
+            elif len(task.failures) < (MAX_CRASHES if set(task.failures) == {"crash"} else MAX_FAILURES):
                 self.again.append(task)
             else:
                 hopeless = task.kind == MATH and task.failures == ["timeout", "timeout"]
