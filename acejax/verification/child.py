@@ -10,6 +10,8 @@ import atexit
 import bisect
 import builtins
 import collections
+import copy
+import datetime
 import fractions
 import functools
 import heapq
@@ -17,6 +19,7 @@ import itertools
 import json
 import marshal
 import math
+import operator
 import os
 import random
 import re
@@ -91,12 +94,14 @@ def plain(value):
 
 
 def prelude() -> dict:
-    """The names that function tasks expect to find, as LeetCode and its like provide them. `math.pow` would hide the builtin."""
+    """The names that function tasks expect to find, as LeetCode and its like provide them. None hides a builtin."""
     names: dict = {}
-    for module in (typing, collections, itertools, functools, heapq, bisect, string, math):
-        names.update((name, getattr(module, name)) for name in getattr(module, "__all__", dir(module)) if not name.startswith("_"))
+    for module in (operator, typing, collections, itertools, functools, heapq, bisect, string, math, copy, datetime):
+        for name in getattr(module, "__all__", dir(module)):
+            if not name.startswith("_") and not hasattr(builtins, name):
+                names[name] = getattr(module, name)
+    for module in (operator, typing, collections, itertools, functools, heapq, bisect, string, math, datetime):
         names[module.__name__] = module
-    del names["pow"]
     names |= {"re": re, "random": random, "sys": sys, "json": json, "fractions": fractions, "Fraction": fractions.Fraction}
     return names | {"time": time, "ListNode": ListNode, "TreeNode": TreeNode}
 
@@ -121,17 +126,22 @@ def report_error(report: int, error: BaseException) -> None:
     os.write(report, kind)
 
 
-def run(handle: int, report: int) -> typing.NoReturn:
-    """Runs the program that sandbox.Program wrote behind `handle`; a function's arguments come on standard input.
+def load(handle: int) -> dict:
+    """The program behind a descriptor, as sandbox.Program or the first test of it wrote it there."""
+    return marshal.loads(os.pread(handle, os.fstat(handle).st_size, 0))
 
-    The first test leaves the compiled program there for the others: each compiles or loads it under its own limits.
+
+def run(request: dict | None, handle: int, report: int) -> typing.NoReturn:
+    """Runs a program, if need be from behind `handle`; a function's arguments come on standard input.
+
+    The first test compiles under its own limits, and leaves the result behind `handle` for the others.
     """
     try:
-        request = marshal.loads(os.pread(handle, os.fstat(handle).st_size, 0))
-        if isinstance(request["source"], str):
+        if request is None:
+            request = load(handle)
             request["source"] = compile(request["source"], "main.py", "exec", dont_inherit=True)
             os.pwrite(handle, marshal.dumps(request), 0)
-        os.close(handle)
+            os.close(handle)
         kind = request["kind"]
         if kind == "function":
             test = marshal.loads(os.pread(0, os.fstat(0).st_size, 0))

@@ -95,6 +95,8 @@ class Keeper:
 
     def __init__(self, folder: str, fresh: bool, maps: list[tuple[str, bytes]], nproc: int | None) -> None:
         self.folder, self.fresh, self.maps = folder, fresh, maps
+        self.tests = 0  # that have run
+        self.request: dict | None = None  # what `child.run` needs of the program
         self.tmpfs = confine.Tmpfs(SCRATCH, SHARED)
         self.seccomp = confine.prepare_seccomp(deny_signals=not fresh)
         limits = {
@@ -140,6 +142,11 @@ class Keeper:
     def run(self, wire: typing.Any, program: int, stdin: int, stdout: int, report: int, cpu_s: int, space: int) -> None:
         """Runs one test; everything it started is dead when the worker hears of its end."""
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        if self.request is None and self.tests:
+            request = child.load(program)
+            if not isinstance(request["source"], str):  # an earlier child has compiled it
+                self.request = request
+        self.tests += 1
         pid = confine.fork()
         if pid == 0:
             try:
@@ -172,16 +179,16 @@ class Keeper:
         os.dup2(stdin, 0)
         os.dup2(stdout, 1)
         os.dup2(report, REPORT)
-        os.dup2(program, REPORT + 1)
+        if self.request is None:
+            os.dup2(program, REPORT + 1)
         os.closerange(3, REPORT)
-        os.closerange(REPORT + 2, 1024)
         _signal.signal(signal.SIGINT, _signal.default_int_handler)
         resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
         resource.setrlimit(resource.RLIMIT_AS, (space, space))
         if not self.fresh:
             confine.install_seccomp(self.seccomp)
         gc.enable()
-        child.run(REPORT + 1, REPORT)
+        child.run(self.request, REPORT + 1, REPORT)
 
 
 class Ended(Exception):
