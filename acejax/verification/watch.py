@@ -154,12 +154,12 @@ class Trial:
                 signal.pidfd_send_signal(self.child, signal.SIGKILL)
 
     def cpu_seconds(self) -> float:
-        """CPU time of the child itself, without its children."""
-        if not self.pid:
+        """CPU time of the child itself, without its children; 0 if it has just ended."""
+        if self.pid <= 0:
             with open(f"/proc/self/fdinfo/{self.child}") as lines:
                 self.pid = int(next(line for line in lines if line.startswith("Pid:")).split()[1])
         with contextlib.suppress(OSError):
-            return time.clock_gettime((~self.pid << 3) | 2)  # see clock_getcpuclockid(3)
+            return time.clock_gettime((~self.pid << 3) | 2) if self.pid > 0 else 0.0  # see clock_getcpuclockid(3)
         return 0.0
 
     def too_much_memory(self) -> bool:
