@@ -55,6 +55,11 @@ def open_streams() -> None:
         setattr(sys, f"__{name}__", getattr(sys, name))
 
 
+def address_space() -> int:
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[0]) * resource.getpagesize()
+
+
 def serve(wire: typing.Any, settings: dict, fresh: bool) -> None:
     """The runner's life: one keeper after another."""
     maps = [("setgroups", "deny"), ("uid_map", f"1000 {os.geteuid()} 1"), ("gid_map", f"1000 {os.getegid()} 1")]
@@ -62,6 +67,7 @@ def serve(wire: typing.Any, settings: dict, fresh: bool) -> None:
     gc.collect()
     gc.freeze()
     gc.disable()
+    warm = address_space()
     while True:
         message, control, _, _ = wire.recvmsg(OPEN.size, 64)
         if not message:
@@ -71,12 +77,13 @@ def serve(wire: typing.Any, settings: dict, fresh: bool) -> None:
             with contextlib.suppress(Exception):
                 __import__("numpy")
                 gc.freeze()
+            warm = address_space()
         channel, program = struct.unpack("2i", control[0][2])
         pid = confine.fork_fresh() if fresh else confine.fork()
         if pid == 0:
             wire.close()
             with contextlib.suppress(OSError, KeyboardInterrupt):
-                keeper.keep(channel, program, memory_mb)
+                keeper.keep(channel, program, warm + (memory_mb << 20))
             os._exit(0)
         os.close(channel)
         os.close(program)
@@ -110,8 +117,11 @@ class Keeper:
         stack = STACK_BYTES if hard == resource.RLIM_INFINITY else min(hard, STACK_BYTES)
         self.limits = [*((which, (value, value)) for which, value in limits.items()), (resource.RLIMIT_STACK, (stack, hard))]
 
-    def keep(self, channel: int, program: int, memory_mb: int) -> None:
-        """Settles into its namespaces and runs one test per message until the worker closes the channel."""
+    def keep(self, channel: int, program: int, space: int) -> None:
+        """Settles into its namespaces and runs one test per message until the worker closes the channel.
+
+        `space` is the address space that a test may have, in bytes.
+        """
         confine.prctl(confine.PR_SET_PDEATHSIG, signal.SIGKILL)
         if self.fresh:
             confine.prctl(confine.PR_SET_DUMPABLE, 1)  # /proc/self is ours to write only so
@@ -129,8 +139,6 @@ class Keeper:
         os.chdir(self.folder)
         for which, value in self.limits:
             resource.setrlimit(which, value)
-        with open("/proc/self/statm") as statm:
-            space = int(statm.read().split()[0]) * resource.getpagesize() + (memory_mb << 20)
         wire = _socket.socket(fileno=channel)
         while True:
             message, control, _, _ = wire.recvmsg(4, 64)
