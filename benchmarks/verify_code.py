@@ -1,43 +1,73 @@
-"""Programs and tests per second of the code sandbox, one worker, warm. Run: `python benchmarks/verify_code.py [SECONDS]`.
+"""The code verifier: programs and tests per second; with data, whether it is right about reference solutions and mutated ones.
 
-Plain `subprocess` on the same program stands beside it as the peer without isolation.
+Run: `python benchmarks/verify_code.py [--seconds S] [--data DIR] [--limit N]`. DIR holds `code/leetcode_train.jsonl`, rows of
+`problem`, `solutions` and `tests.functional`. Each reference must be judged correct. Of each, the first mutation (a comparison,
+an operator or a constant changed) that makes a test fail when the row's own test program is executed directly must be judged wrong.
 """
 
 from __future__ import annotations
 
+import argparse
+import ast
+import copy
+import json
+import os
+import platform
+import resource
+import signal
 import subprocess
 import sys
 import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 
+from acejax.problems.readers import read_problems
+from acejax.verification import child
+from acejax.verification.code import judge_program
+from acejax.verification.pool import VerificationPool
 from acejax.verification.sandbox import InfraError, Sandbox
 
 PROGRAM = "n = int(input())\nprint(sum(i * i for i in range(n)))\n"
 GIVEN, EXPECTED = "10\n", "285\n"
+DIRECT_CPU_S = 5
 
 
-def in_sandbox(sandbox: Sandbox, tests: int, seconds: float) -> float:
-    """Tests per second at `tests` tests a program."""
+def cpu_seconds(pid: int) -> float:
+    """CPU time of a process, of all below it, and of those that they have waited for."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    below = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK") + sum(map(cpu_seconds, map(int, below)))
+
+
+def in_sandbox(sandbox: Sandbox, tests: int, seconds: float) -> tuple[float, float]:
+    """Tests per second of wall time and per second of CPU, at `tests` tests a program."""
+    assert sandbox._process is not None
+    used = time.process_time() + cpu_seconds(sandbox._process.pid)
     began, done = time.monotonic(), 0
     while (passed := time.monotonic() - began) < seconds:
         with sandbox.program(PROGRAM) as program:
             for _ in range(tests):
                 assert program.run({"input": GIVEN}).stdout == EXPECTED
         done += tests
-    return done / passed
+    return done / passed, done / (time.process_time() + cpu_seconds(sandbox._process.pid) - used)
 
 
-def in_subprocess(seconds: float) -> float:
-    began, done = time.monotonic(), 0
+def in_subprocess(seconds: float) -> tuple[float, float]:
+    def used() -> float:
+        return sum(resource.getrusage(who).ru_utime + resource.getrusage(who).ru_stime for who in (0, resource.RUSAGE_CHILDREN))
+
+    before, began, done = used(), time.monotonic(), 0
     while (passed := time.monotonic() - began) < seconds:
         out = subprocess.run([sys.executable, "-I", "-c", PROGRAM], input=GIVEN, capture_output=True, text=True, check=True).stdout
         assert out == EXPECTED
         done += 1
-    return done / passed
+    return done / passed, done / (used() - before)
 
 
-def main() -> None:
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 3.0
-    print(f"{'runner':<14}{'tests/program':>14}{'programs/s':>12}{'tests/s':>10}")
+def throughput(seconds: float) -> None:
+    print(f"{'runner':<14}{'tests/program':>14}{'programs/s':>12}{'tests/s':>10}{'programs/CPU s':>16}{'tests/CPU s':>13}")
+    row = "{:<14}{:>14}{:>12.0f}{:>10.0f}{:>16.0f}{:>13.0f}"
     for backend in ("bubblewrap", "rlimits"):
         with Sandbox(backend) as sandbox:
             try:
@@ -47,10 +77,120 @@ def main() -> None:
                 continue
             in_sandbox(sandbox, 1, 0.2)
             for tests in (1, 10):
-                rate = in_sandbox(sandbox, tests, seconds)
-                print(f"{backend:<14}{tests:>14}{rate / tests:>12.0f}{rate:>10.0f}")
-    rate = in_subprocess(seconds)
-    print(f"{'subprocess':<14}{1:>14}{rate:>12.0f}{rate:>10.0f}")
+                wall, cpu = in_sandbox(sandbox, tests, seconds)
+                print(row.format(backend, tests, wall / tests, wall, cpu / tests, cpu))
+    wall, cpu = in_subprocess(seconds)
+    print(row.format("subprocess", 1, wall, wall, cpu, cpu))
+    print("LiveCodeBench's harness: absent, no package of it is published")
+
+
+def mutations(source: str) -> Iterator[str]:
+    """The program with one comparison, operator or constant changed, one after another."""
+    tree = ast.parse(source)
+    swaps = {
+        ast.Lt: ast.GtE,
+        ast.LtE: ast.Gt,
+        ast.Gt: ast.LtE,
+        ast.GtE: ast.Lt,
+        ast.Eq: ast.NotEq,
+        ast.NotEq: ast.Eq,
+        ast.Add: ast.Sub,
+        ast.Sub: ast.Add,
+        ast.Mult: ast.Add,
+        ast.FloorDiv: ast.Mult,
+        ast.Mod: ast.Mult,
+        ast.BitXor: ast.BitAnd,
+        ast.BitAnd: ast.BitOr,
+        ast.BitOr: ast.BitXor,
+        ast.And: ast.Or,
+        ast.Or: ast.And,
+    }
+    for number, node in enumerate(ast.walk(tree)):
+        changed = copy.deepcopy(tree)
+        twin = next(other for at, other in enumerate(ast.walk(changed)) if at == number)
+        if isinstance(node, ast.Compare) and type(node.ops[0]) in swaps:
+            twin.ops[0] = swaps[type(node.ops[0])]()
+        elif isinstance(node, ast.BinOp | ast.AugAssign | ast.BoolOp) and type(node.op) in swaps:
+            twin.op = swaps[type(node.op)]()
+        elif isinstance(node, ast.Constant) and type(node.value) is int:
+            twin.value = node.value + 1
+        elif isinstance(node, ast.Constant) and type(node.value) is bool:
+            twin.value = not node.value
+        elif isinstance(node, ast.Return) and node.value is not None:
+            twin.value = ast.Constant(None)
+        else:
+            continue
+        yield ast.unparse(changed)
+
+
+def passes_directly(source: str, test: str) -> bool | None:
+    """Whether a row's own test program accepts a solution, in a fork of this process; None if it does not end."""
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            os.dup2(1, 2)
+            resource.setrlimit(resource.RLIMIT_CPU, (DIRECT_CPU_S, DIRECT_CPU_S))
+            resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+            signal.alarm(10 * DIRECT_CPU_S)
+            sys.setrecursionlimit(child.RECURSION_LIMIT)
+            names = child.prelude() | {"__name__": "solution"}
+            for kind, name in (("ListNode", "list"), ("TreeNode", "tree")):
+                names[f"{name}_node"] = lambda value, kind=kind: child.build(value, kind)
+                names[f"is_same_{name}"] = lambda a, b, kind=kind: child.flatten(a, kind) == child.flatten(b, kind)
+            exec(compile(source + "\n" + test, "direct", "exec"), names)
+            status = 0
+        finally:
+            os._exit(status)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return None if code in (-signal.SIGKILL, -signal.SIGXCPU, -signal.SIGALRM) else code == 0
+
+
+def references(path: Path, limit: int | None) -> None:
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()][:limit]
+    problems = read_problems(path, domain="code")[:limit]
+    typed = sum(bool(problem.tests and problem.tests.get("types")) for problem in problems)
+    print(f"\nLeetCode: {len(problems)} reference solutions, {typed} of them with lists or trees")
+    with VerificationPool(1, time_limit_s=10.0) as pool:
+        began = time.monotonic()
+        futures = [pool.submit(p, 0, f"</think>\n```python\n{row['solutions']}\n```") for p, row in zip(problems, rows, strict=True)]
+        verdicts = [future.result() for future in futures]
+        passed = time.monotonic() - began
+    right = sum(v.verdict == "correct" for v in verdicts)
+    print(f"references judged correct: {right} of {len(rows)} ({right / len(rows):.2%}) in {passed:.1f} s by one worker")
+    for verdict, row in zip(verdicts, rows, strict=True):
+        if verdict.verdict != "correct":
+            direct = {True: "passes", False: "fails", None: "does not end"}[passes_directly(row["solutions"], row["tests"]["functional"])]
+            print(f"  {verdict.problem_id}: {verdict.verdict}, {verdict.reason}; executed directly it {direct}")
+    results: Counter[str] = Counter()
+    with Sandbox() as sandbox:
+        for problem, row in zip(problems, rows, strict=True):
+            source = next((m for m in mutations(row["solutions"]) if passes_directly(m, row["tests"]["functional"]) is False), None)
+            if source is None:
+                results["without a mutation that fails"] += 1
+                print(f"  {problem.id}: no mutation fails when executed directly")
+                continue
+            outcome, reason, _ = judge_program(source, problem, sandbox)
+            results[f"{outcome}: {reason}"] += 1
+            if outcome == "correct":
+                print(f"  {problem.id}: a mutated copy is judged correct")
+    wrong = sum(count for name, count in results.items() if name.startswith("wrong"))
+    print(
+        f"mutated copies judged wrong: {wrong} of {wrong + sum(n for k, n in results.items() if k.startswith('correct'))}; {dict(results)}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--limit", type=int)
+    options = parser.parse_args()
+    print(f"python {platform.python_version()}, Linux {platform.release()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    throughput(options.seconds)
+    if options.data:
+        references(options.data / "code" / "leetcode_train.jsonl", options.limit)
 
 
 if __name__ == "__main__":

@@ -62,6 +62,15 @@ def judge_code(response: str, problem: Problem, sandbox: Sandbox, require_think_
     source, reason = extract_code(response, require_think_end)
     if source is None:
         return "wrong", reason
+    outcome, reason, _ = judge_program(source, problem, sandbox)
+    return outcome, reason
+
+
+def judge_program(source: str, problem: Problem, sandbox: Sandbox, strict: bool = False) -> tuple[Outcome, str, bool]:
+    """The outcome and reason of a program, and whether it was a close call: another run might decide it otherwise.
+
+    `strict`: the CPU limit is exact, and nothing is a close call. Raises sandbox.InfraError when the sandbox failed.
+    """
     tests = problem.tests or {}
     kind = tests["kind"]
     if kind == "script":
@@ -75,12 +84,13 @@ def judge_code(response: str, problem: Problem, sandbox: Sandbox, require_think_
         types=tests.get("types"),
         time_limit_s=problem.time_limit_s,
         memory_limit_mb=problem.memory_limit_mb,
+        strict=strict,
     ) as program:
         for case in cases:
             reason = _run_case(program, kind, case)
             if reason != "ok":
-                return "wrong", reason
-    return "correct", "ok"
+                return "wrong", reason, program.near and reason == "timeout"
+    return "correct", "ok", program.near
 
 
 _SCRIPT_END = "acejax: the test program ran to its end"

@@ -29,6 +29,7 @@ from acejax.verification.worker import CODE, HEADER, MATH
 
 CODE_SLACK_S = 60.0  # on top of the limits of all tests of a program, before its worker counts as hung
 CLOSE_BOUND_S = 10.0
+MAX_PENDING, MAX_PENDING_BYTES = 4096, 256 << 20  # what the pool holds before `submit` waits
 # What the pool's processes see of the environment; nothing secret may be there, since programs run close by.
 KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 
@@ -40,7 +41,8 @@ class VerificationPool:
 
     `require_think_end`: a response without `</think>` is wrong. `time_limit_s` (CPU seconds per test) and `memory_limit_mb`
     hold where a problem states none; `math_deadline_s` bounds one mathematics check. `unsafe` runs programs even where the
-    sandbox's self-test finds a hole. `backend` forces "bubblewrap" or "rlimits"; by default the better one that works.
+    sandbox's self-test finds a hole. `backend` forces "bubblewrap" or "rlimits"; by default the better one that works. A worker
+    is replaced after `recycle_after` tasks, or once it holds `recycle_mb` MiB.
     """
 
     def __init__(
@@ -53,6 +55,8 @@ class VerificationPool:
         math_deadline_s: float = 5.0,
         unsafe: bool = False,
         backend: Literal["bubblewrap", "rlimits"] | None = None,
+        recycle_after: int = 5000,
+        recycle_mb: int = 1024,
     ) -> None:
         if workers < 1:
             raise UserError(f"field 'verification.workers' is {workers}; give at least 1")
@@ -68,13 +72,17 @@ class VerificationPool:
             "memory_limit_mb": memory_limit_mb,
             "unsafe": unsafe,
             "backend": backend,
+            "recycle_after": recycle_after,
+            "recycle_mb": recycle_mb,
         }
-        self._pending: dict[int, tuple[Future[Verdict], str, int]] = {}
+        self._pending: dict[int, tuple[Future[Verdict], str, int, int]] = {}
+        self._pending_bytes = 0
         self._numbers = itertools.count()
         self._lock, self._send_lock = threading.Lock(), threading.Lock()
+        self._room = threading.Condition(self._lock)
         self._ended = False
         self._notices: set[str] = set()
-        self._stats: dict[str, float] = {"judged": 0, "unjudged": 0, "retried": 0, "busy_seconds": 0.0}
+        self._stats: dict[str, float] = {"judged": 0, "unjudged": 0, "retried": 0, "rerun": 0, "flipped": 0, "busy_seconds": 0.0}
         self._socket, theirs = socket.socketpair()
         command = [sys.executable, "-m", "acejax.verification.supervisor", str(theirs.fileno()), str(os.getpid()), json.dumps(settings)]
         self._supervisor = subprocess.Popen(
@@ -99,6 +107,7 @@ class VerificationPool:
     def submit(self, problem: Problem, sample: int, response: str) -> Future[Verdict]:
         """Queues one response. The future always resolves: to a Verdict, or to UserError where no program may run safely.
 
+        Waits while the pool holds MAX_PENDING tasks or MAX_PENDING_BYTES, so do not call it from a future's callback.
         Raises RuntimeError when the pool is closed or its supervisor has died.
         """
         future: Future[Verdict] = Future()
@@ -111,22 +120,31 @@ class VerificationPool:
             kind = CODE
             deadline_s = CODE_SLACK_S + 3 * (problem.time_limit_s or self._time_limit_s) * max(1, len(tests.get("cases") or ()))
             task = {"id": problem.id, "tests": tests, "time_limit_s": problem.time_limit_s, "memory_limit_mb": problem.memory_limit_mb}
-        payload = json.dumps({"problem": task, "response": response}).encode()
-        with self._lock:
+        text = json.dumps(task).encode()
+        payload = text + response.encode("utf-8", "replace")
+        with self._room:
+            while (
+                not self._ended
+                and self._pending
+                and (len(self._pending) >= MAX_PENDING or self._pending_bytes + len(payload) > MAX_PENDING_BYTES)
+            ):
+                self._room.wait()
             if self._ended:
                 raise RuntimeError("the verification pool is closed, or its supervisor has died")
             number = next(self._numbers)
-            self._pending[number] = (future, problem.id, sample)
+            self._pending[number] = (future, problem.id, sample, len(payload))
+            self._pending_bytes += len(payload)
         try:
             with self._send_lock:
-                self._conn.send_bytes(HEADER.pack(number, kind, deadline_s) + payload)
+                self._conn.send_bytes(HEADER.pack(number, kind, deadline_s, len(text)) + payload)
         except OSError as error:
             self._give_up()
             raise RuntimeError("the verification pool's supervisor has died") from error
         return future
 
     def stats(self) -> dict[str, float]:
-        """Counts since the start: judged, unjudged, retried, and busy_seconds (the checks' own wall time, summed over workers)."""
+        """Counts since the start: judged, unjudged, retried after a failure of ours, rerun alone because close to a limit of time,
+        flipped by that, and busy_seconds (the checks' own wall time, summed over workers)."""
         with self._lock:
             return dict(self._stats)
 
@@ -163,11 +181,15 @@ class VerificationPool:
             entry = self._pending.pop(message["number"], None)
             if entry is None:
                 return
+            self._pending_bytes -= entry[3]
+            self._room.notify()
             self._stats["retried"] += message["failures"] > 0
+            self._stats["rerun"] += "flipped" in message
+            self._stats["flipped"] += message.get("flipped", False)
             if "verdict" in message:
                 self._stats["unjudged" if message["verdict"] == "unjudged" else "judged"] += 1
                 self._stats["busy_seconds"] += message["seconds"]
-        future, problem_id, sample = entry
+        future, problem_id, sample, _ = entry
         if "fatal" in message:
             future.set_exception(UserError(message["fatal"]))
             return
@@ -180,7 +202,8 @@ class VerificationPool:
             self._ended = True
             pending, self._pending = self._pending, {}
             self._stats["unjudged"] += len(pending)
-        for future, problem_id, sample in pending.values():
+            self._room.notify_all()
+        for future, problem_id, sample, _ in pending.values():
             future.set_result(Verdict(problem_id, sample, "unjudged", "infra"))
 
 

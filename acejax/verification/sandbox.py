@@ -8,25 +8,27 @@ from __future__ import annotations
 
 import contextlib
 import json
+import marshal
 import os
+import select
 import shutil
 import socket
 import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any, Literal
 
-from acejax.verification import confine, runner
+from acejax.verification import child, confine, runner
+from acejax.verification.runner import OPEN
+from acejax.verification.watch import SLACK_S, InfraError, Limits, TestResult, Trial, memory_file
 
 Backend = Literal["bubblewrap", "rlimits"]
 
 START_BOUND_S = 60.0
-SLACK_S = 15.0  # beyond a step's own limits, before the runner counts as dead: generous, since machines are shared
+WALL_FACTOR = 3  # seconds of wall time for each second of the CPU limit
 
 _PACKAGE = "/runner"  # where bubblewrap shows the runner's files
 FALLBACK_NOTICE = (
@@ -55,35 +57,37 @@ print("done")
 """
 
 
-class InfraError(Exception):
-    """The sandbox failed, not the program."""
-
-
-@dataclass(frozen=True)
-class TestResult:
-    """One test's outcome. `status` is ok or a reason; `report` is the JSON text of a function's result; times in seconds."""
-
-    __test__ = False
-
-    status: str
-    stdout: str
-    report: str
-    cpu: float
-    wall: float
-
-
 class Program:
-    """A program opened in a sandbox: run it on one input after another."""
+    """A program in a sandbox: run it on one input after another, inside `with`; on leaving, all its processes are dead.
 
-    def __init__(self, sandbox: Sandbox, wall_s: float) -> None:
-        self._sandbox, self._wall_s = sandbox, wall_s
+    `near` tells whether any test was a close call.
+    """
+
+    def __init__(self, sandbox: Sandbox, request: dict[str, Any], limits: Limits) -> None:
+        self._sandbox, self._limits, self._request = sandbox, limits, request
+        self._channel: socket.socket | None = None
+        self.near = False
+
+    def __enter__(self) -> Program:
+        self._channel = self._sandbox._open(self._request, self._limits)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._channel is not None
+        self._channel.close()
+        self._sandbox._wait_closed()
 
     def run(self, test: Mapping[str, Any]) -> TestResult:
         """`test` is {"input": str} for a whole program, {"args": [...], "kwargs": {...}} for a function. Raises InfraError."""
-        reply = self._sandbox._ask(test, self._wall_s + SLACK_S)
-        if "closed" in reply:
-            raise InfraError(f"the program's keeper died (wait status {reply['closed']})")
-        return TestResult(**reply)
+        assert self._channel is not None
+        given = marshal.dumps(dict(test)) if self._request["kind"] == "function" else test["input"].encode("utf-8", "replace")
+        try:
+            result = Trial(self._channel, self._limits).run(given)
+        except InfraError:
+            self._sandbox.close()
+            raise
+        self.near = self.near or result.near
+        return result
 
 
 class Sandbox:
@@ -99,7 +103,8 @@ class Sandbox:
         self.notice: str | None = None
         self.properties: dict[str, Any] = {}
         self._process: subprocess.Popen[bytes] | None = None
-        self._conn: Connection | None = None
+        self._wire: socket.socket | None = None
+        self._first: int | None = None  # pidfd of the first process in bubblewrap's namespace
         self._scratch: str | None = None
         self._guarded = False  # the runner stands under a guard of its own, who cleans up when told to end
 
@@ -109,7 +114,6 @@ class Sandbox:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @contextlib.contextmanager
     def program(
         self,
         source: str,
@@ -119,27 +123,48 @@ class Sandbox:
         types: Mapping[str, Any] | None = None,
         time_limit_s: float | None = None,
         memory_limit_mb: int | None = None,
-    ) -> Iterator[Program]:
-        """Opens a program of kind "stdin", "function" or "script". On leaving, all its processes are dead. Raises InfraError."""
+        strict: bool = False,
+    ) -> Program:
+        """A program of kind "stdin", "function" or "script". After each test all its processes are dead.
+
+        `strict`: a test is ended at its CPU limit and never a close call; else it may use a fifth more, to see how close it is.
+        """
+        cpu_s = time_limit_s or self.time_limit_s
+        limits = Limits(cpu_s, WALL_FACTOR * cpu_s, int(memory_limit_mb or self.memory_limit_mb), strict)
+        return Program(self, {"source": source, "kind": kind, "fn_name": fn_name, "types": types}, limits)
+
+    def _open(self, request: dict[str, Any], limits: Limits) -> socket.socket:
+        """Has the runner fork a keeper for a program. Returns the channel to it."""
         self.start()
-        time_limit_s = time_limit_s or self.time_limit_s
-        request = {
-            "source": source,
-            "kind": kind,
-            "fn_name": fn_name,
-            "types": types,
-            "time_limit_s": time_limit_s,
-            "memory_limit_mb": memory_limit_mb or self.memory_limit_mb,
-        }
-        self._send(request)
+        assert self._wire is not None
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        handle = memory_file("program", marshal.dumps(request))
         try:
-            yield Program(self, 3 * time_limit_s)
-        except InfraError:
+            message = OPEN.pack("numpy" in request["source"], limits.memory_mb)
+            socket.send_fds(self._wire, [message], [theirs.fileno(), handle])
+        except OSError as error:
+            ours.close()
             self.close()
-            raise
-        reply = self._ask("close", SLACK_S)
-        while "closed" not in reply:
-            reply = self._receive(SLACK_S)
+            raise InfraError(f"the sandbox's runner is gone: {error}") from error
+        finally:
+            theirs.close()
+            os.close(handle)
+        return ours
+
+    def _wait_closed(self) -> None:
+        """Waits until the keeper, and with it all of its namespaces, is dead."""
+        if self._wire is None:  # closed already: nothing is left
+            return
+        try:
+            self._wire.settimeout(SLACK_S)
+            status = self._wire.recv(64)
+            self._wire.settimeout(None)
+        except OSError as error:
+            self.close()
+            raise InfraError(f"a program's keeper does not end: {error!r}") from error
+        if status != b"0":
+            self.close()
+            raise InfraError(f"a program's keeper ended with wait status {status!r}")
 
     def start(self) -> None:
         """Starts the runner if none runs. Raises InfraError if no backend starts."""
@@ -187,19 +212,19 @@ class Sandbox:
             if self._process.stderr:
                 self._process.stderr.close()
             self._process = None
-        if self._conn is not None:
-            # bubblewrap ends before its namespace does; the runner's end of the socket closes only when its holders are dead.
-            with contextlib.suppress(OSError, EOFError):
-                while self._conn.poll(SLACK_S):
-                    self._conn.recv_bytes()
-            self._conn.close()
-            self._conn = None
+        if self._first is not None:
+            select.select([self._first], [], [], SLACK_S)  # bubblewrap ends before its namespace does
+            os.close(self._first)
+            self._first = None
+        if self._wire is not None:
+            self._wire.close()
+            self._wire = None
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
             self._scratch = None
 
     def _start(self, backend: Backend) -> None:
-        ours, theirs = socket.socketpair()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         uid = 200_000 + os.getpid() if os.geteuid() == 0 else None
         site = [p for p in dict.fromkeys((sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))) if p]
         settings: dict[str, Any] = {"socket": theirs.fileno(), "uid": uid, "site": site}
@@ -243,39 +268,18 @@ class Sandbox:
             start_new_session=True,
         )
         theirs.close()
-        self._conn = Connection(ours.detach())
+        self._wire = ours
+        ours.settimeout(START_BOUND_S)
         try:
-            self.properties = self._receive(START_BOUND_S)
-        except InfraError as error:
+            message, handles, _, _ = socket.recv_fds(ours, 4096, 1)
+            self.properties = json.loads(message)
+            self._first = handles[0] if handles else None
+            ours.settimeout(None)
+        except (OSError, ValueError) as error:
             self._process.terminate()
             text = self._process.stderr.read().decode(errors="replace").strip() if self._process.stderr else ""
             self.close()
-            raise InfraError(f"the {backend} sandbox does not start: {text.splitlines()[-1] if text else error}") from error
-
-    def _send(self, message: Any) -> None:
-        assert self._conn is not None
-        try:
-            self._conn.send_bytes(json.dumps(message).encode())
-        except OSError as error:
-            self.close()
-            raise InfraError(f"the sandbox's runner is gone: {error}") from error
-
-    def _receive(self, bound_s: float) -> dict[str, Any]:
-        assert self._conn is not None
-        try:
-            if not self._conn.poll(bound_s):
-                raise InfraError(f"the sandbox's runner gave no answer within {bound_s:.0f} s")
-            return json.loads(self._conn.recv_bytes())
-        except (OSError, EOFError) as error:
-            raise InfraError(f"the sandbox's runner is gone: {error!r}") from error
-
-    def _ask(self, message: Any, bound_s: float) -> dict[str, Any]:
-        self._send(message)
-        try:
-            return self._receive(bound_s)
-        except InfraError:
-            self.close()
-            raise
+            raise InfraError(f"the {backend} sandbox does not start: {text.splitlines()[-1] if text else error!r}") from error
 
 
 def _system_paths() -> list[str]:
@@ -311,7 +315,7 @@ def _bubblewrap(site: list[str], environment: Mapping[str, str]) -> list[str]:
         command += ["--symlink", os.readlink(path), path] if os.path.islink(path) else ["--ro-bind", path, path]
     for path, place in extra.items():
         command += ["--ro-bind-try", path, place]
-    for module in (runner, confine):
+    for module in (runner, child, confine):
         command += ["--ro-bind", str(module.__file__), f"{_PACKAGE}/acejax/verification/{PurePath(str(module.__file__)).name}"]
     command += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", runner.SCRATCH]
     return [*command, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", runner.SCRATCH]

@@ -1,8 +1,10 @@
 """The process that stands between the trainer and the workers. It judges nothing: it deals out, times, kills and replaces.
 
 Run as a module by `pool.py` with its socket, the trainer's pid and the settings as JSON. Every wait blocks, so an idle pool
-uses no CPU. A task whose worker dies, fails or outlives the task's deadline is tried once more on a fresh worker. Failing
-twice makes it unjudged; only a mathematics check that runs out of time twice is the answer's own doing, and wrong.
+uses no CPU. A task whose worker fails or outlives the task's deadline is tried once more, one whose worker dies up to three
+times, on a fresh worker: one more than may be busy stands by. Failing again makes it unjudged; only a mathematics check that
+runs out of time twice is the answer's own doing, and wrong. A program close to its limit of time runs once more while no other
+does, and that run counts.
 When the trainer ends, by whatever means, everything here ends.
 """
 
@@ -24,10 +26,16 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from acejax.verification import confine
-from acejax.verification.worker import HEADER, MATH
+from acejax.verification.worker import CODE, CODE_ALONE, HEADER, MATH, WARM
 
 LOAD_BOUND_S = 120.0  # from handing a task over until the worker has loaded what it needs
 MAX_FAILED_STARTS = 5
+MAX_FAILURES, MAX_CRASHES = 2, 4  # of one task, before it is given up; whoever kills workers at random may hit one task again
+MAX_CLOSE_CALLS = 16  # how many wait, before the other tasks wait for them
+
+
+class Terminated(Exception):
+    """SIGTERM has come."""
 
 
 @dataclass
@@ -37,25 +45,31 @@ class Task:
     deadline_s: float
     frame: bytes
     failures: list[str] = field(default_factory=list)
+    first: dict[str, Any] | None = None  # what a close call came to; it runs alone now
 
 
 @dataclass
 class Slot:
-    """A worker process, the task it holds and, for a replacement, the task it was started for."""
+    """A worker process and the task it holds."""
 
     process: subprocess.Popen[bytes]
     conn: Connection
-    reserved: Task | None = None
+    must_answer: float
     task: Task | None = None
     ready: bool = False
+    warm: bool = False
     begun: bool = False
-    must_answer: float = float("inf")
+    judged: int = 0
 
 
 class Supervisor:
     def __init__(self, parent: Connection, settings: dict[str, Any]) -> None:
         self.parent, self.settings = parent, settings
         self.queue: collections.deque[Task] = collections.deque()
+        self.again: collections.deque[Task] = collections.deque()  # for fresh workers
+        self.close_calls: collections.deque[Task] = collections.deque()
+        self.settling = False  # the close calls have their turn
+        self.programs = False  # there have been some, so workers get ready for more
         self.slots: list[Slot] = []
         self.selector = selectors.DefaultSelector()
         self.failed_starts = 0
@@ -68,11 +82,11 @@ class Supervisor:
         if os.getppid() != parent_pid:
             return
         try:
-            for _ in range(self.settings["workers"]):
+            for _ in range(self.settings["workers"] + 1):
                 self.start_worker()
             while self.step():
                 pass
-        except (EOFError, ConnectionError):
+        except (EOFError, ConnectionError, Terminated):
             pass
         finally:
             self.end_all()
@@ -95,20 +109,46 @@ class Supervisor:
         return True
 
     def accept(self, frame: bytes) -> None:
-        number, kind, deadline_s = HEADER.unpack_from(frame)
+        number, kind, deadline_s, _ = HEADER.unpack_from(frame)
         self.queue.append(Task(number, kind, deadline_s, frame))
+        if kind == CODE and not self.programs:
+            self.programs = True
+            for slot in [slot for slot in self.slots if slot.ready and slot.task is None]:
+                self.warm(slot)
+
+    def warm(self, slot: Slot) -> None:
+        """Has a worker start its sandbox before a task needs it."""
+        slot.warm, slot.ready, slot.must_answer = True, False, time.monotonic() + LOAD_BOUND_S
+        self.send(slot, HEADER.pack(0, WARM, 0.0, 0))
 
     def deal(self) -> None:
-        for slot in list(self.slots):
-            if slot.ready and slot.task is None:
-                task = slot.reserved or (self.queue.popleft() if self.queue else None)
-                slot.reserved = None
-                if task is not None:
-                    slot.task, slot.begun, slot.must_answer = task, False, time.monotonic() + LOAD_BOUND_S
-                    try:
-                        slot.conn.send_bytes(task.frame)
-                    except OSError:
-                        self.replace(slot, "crash")
+        """Gives tasks to workers that wait, fresh ones last: they stand by for tasks that failed elsewhere."""
+        idle = sorted((slot for slot in self.slots if slot.ready and slot.task is None), key=lambda slot: -slot.judged)
+        busy = [slot for slot in self.slots if slot.task is not None]
+        waiting = self.queue or self.again
+        self.settling = bool(self.close_calls) and (self.settling or not waiting or len(self.close_calls) >= MAX_CLOSE_CALLS)
+        if any(slot.task and slot.task.first for slot in busy):
+            return
+        if self.settling:
+            if idle and not busy:
+                self.hand(idle[0], self.close_calls.popleft())
+            return
+        for slot in idle[: self.settings["workers"] - len(busy)]:
+            fresh = idle[-1]
+            if self.again and fresh.judged == 0 and fresh.task is None:
+                self.hand(fresh, self.again.popleft())
+            elif self.queue and slot.task is None:
+                self.hand(slot, self.queue.popleft())
+
+    def hand(self, slot: Slot, task: Task) -> None:
+        slot.task, slot.begun, slot.must_answer = task, False, time.monotonic() + LOAD_BOUND_S
+        self.send(slot, task.frame)
+
+    def send(self, slot: Slot, frame: bytes) -> None:
+        try:
+            slot.conn.send_bytes(frame)
+        except OSError:
+            self.replace(slot, "crash")
 
     def hear(self, slot: Slot) -> None:
         try:
@@ -119,6 +159,8 @@ class Supervisor:
         task = slot.task
         if "ready" in message:
             slot.ready, slot.must_answer, self.failed_starts = True, float("inf"), 0
+            if self.programs and not slot.warm:
+                self.warm(slot)
         elif "notice" in message:
             self.tell(message)
         elif "begin" in message and task:
@@ -127,39 +169,52 @@ class Supervisor:
             self.replace(slot, "infra", message["infra"])
         elif task:
             slot.task, slot.must_answer = None, float("inf")
-            self.tell(message | {"number": task.number, "failures": len(task.failures)})
+            slot.judged += 1
+            self.answer(task, message)
+            if slot.judged >= self.settings["recycle_after"] or _resident(slot.process.pid) > self.settings["recycle_mb"] << 20:
+                self.end(slot)
+                self.start_worker()
+
+    def answer(self, task: Task, message: dict[str, Any]) -> None:
+        if message.get("near"):
+            task.first = message
+            header = HEADER.unpack_from(task.frame)
+            task.frame = HEADER.pack(header[0], CODE_ALONE, *header[2:]) + task.frame[HEADER.size :]
+            self.close_calls.append(task)
+            return
+        if task.first:
+            message["flipped"] = message.get("verdict") != task.first["verdict"]
+        self.tell(message | {"number": task.number, "failures": len(task.failures)})
 
     def replace(self, slot: Slot, failure: str, detail: str = "") -> None:
-        """Ends a worker, starts another, and has its task tried again there, or gives the task up."""
+        """Ends a worker, starts another, and has its task tried again, or gives the task up."""
+        task = slot.task
         self.end(slot)
-        task = slot.task or slot.reserved
         if not slot.ready:
             self.failed_starts += 1
             if self.failed_starts >= MAX_FAILED_STARTS:
                 self.tell({"notice": "the verification workers do not start; the pool gives up"})
                 raise EOFError
-        again = None
-        if task is not None and slot.task is None:
-            again = task
-        elif task is not None:
+        if task is not None:
             task.failures.append(failure)
-            if len(task.failures) == 1:
-                again = task
+            if task.first:
+                self.answer(task, task.first | {"near": False})
+            elif len(task.failures) < (MAX_CRASHES if set(task.failures) == {"crash"} else MAX_FAILURES):
+                self.again.append(task)
             else:
                 hopeless = task.kind == MATH and task.failures == ["timeout", "timeout"]
                 outcome = ("wrong", "timeout", task.deadline_s) if hopeless else ("unjudged", "infra", 0.0)
-                message = dict(zip(("verdict", "reason", "seconds"), outcome, strict=True))
-                self.tell(message | {"number": task.number, "failures": 2, "detail": detail or failure})
-        self.start_worker(again)
+                self.answer(task, dict(zip(("verdict", "reason", "seconds"), outcome, strict=True)) | {"detail": detail or failure})
+        self.start_worker()
 
-    def start_worker(self, reserved: Task | None = None) -> None:
+    def start_worker(self) -> None:
         ours, theirs = socket.socketpair()
         command = [sys.executable, "-m", "acejax.verification.worker", str(theirs.fileno()), str(os.getpid()), json.dumps(self.settings)]
         process = subprocess.Popen(
             command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, env=os.environ | {"TMPDIR": self.settings["folder"]}
         )
         theirs.close()
-        slot = Slot(process, Connection(ours.detach()), reserved, must_answer=time.monotonic() + LOAD_BOUND_S)
+        slot = Slot(process, Connection(ours.detach()), time.monotonic() + LOAD_BOUND_S)
         self.slots.append(slot)
         self.selector.register(slot.conn, selectors.EVENT_READ, slot)
 
@@ -186,8 +241,18 @@ class Supervisor:
         self.parent.send_bytes(json.dumps(message).encode())
 
 
+def _resident(pid: int) -> int:
+    """Bytes of memory that a process holds."""
+    try:
+        with open(f"/proc/{pid}/statm") as line:
+            return int(line.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+    except OSError:
+        return 0
+
+
 def _end(*_: object) -> None:
-    raise EOFError
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise Terminated
 
 
 def main() -> None:

@@ -3,13 +3,16 @@
 Run as a module by the supervisor, with the descriptor of its socket and the pool's settings as JSON. It imports neither JAX
 nor numpy, and the mathematics parser and the sandbox only with the first task that needs them.
 
-A task arrives as HEADER and a JSON payload. The worker answers {"begin"} once what it needs is loaded, so that the deadline
-covers the check alone, then one of {"verdict", "reason", "seconds"}, {"infra": detail} when the verifier failed, and
-{"fatal": text} when no program may run here. {"notice": text} is for the person who reads the log.
+A task arrives as HEADER, the problem as JSON and the response. The worker answers {"begin"} once what it needs is loaded, so
+that the deadline covers the check alone, then one of {"verdict", "reason", "seconds"}, {"infra": detail} when the verifier
+failed, and {"fatal": text} when no program may run here. A verdict that hangs on the machine's mood has "near" besides.
+{"notice": text} is for the person who reads the log. A task of kind WARM is to get ready for programs; {"ready"} answers it.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import os
 import resource
@@ -26,8 +29,9 @@ from acejax.verification import confine
 if TYPE_CHECKING:
     from acejax.verification.sandbox import Sandbox
 
-HEADER = struct.Struct("!QBd")  # task number, kind (MATH or CODE), deadline in seconds
-MATH, CODE = 0, 1
+HEADER = struct.Struct("!QBdI")  # task number, kind, deadline in seconds, bytes of the problem
+MATH, CODE, CODE_ALONE, WARM = range(4)  # CODE_ALONE: with the whole machine to itself, and judged strictly
+MEMO_SIZE = 1024  # verdicts kept, by problem and extracted answer: the answers of a group repeat
 MEMORY_BYTES = 4 << 30
 
 
@@ -40,6 +44,7 @@ class Worker:
         self.conn, self.settings = conn, settings
         self.sandbox: Sandbox | None = None
         self.math_ready = False
+        self.memo: dict[tuple[bytes, str], tuple[str, str]] = {}
 
     def send(self, message: dict[str, Any]) -> None:
         self.conn.send_bytes(json.dumps(message).encode())
@@ -51,35 +56,59 @@ class Worker:
                 frame = self.conn.recv_bytes()
             except EOFError:
                 return
-            number, kind, _ = HEADER.unpack_from(frame)
+            _, kind, _, size = HEADER.unpack_from(frame)
             try:
-                task = json.loads(frame[HEADER.size :])
-                self.send(self.judge_math(task) if kind == MATH else self.judge_code(task))
+                if kind == WARM:
+                    with contextlib.suppress(Exception):  # a task will meet the same fault, and tell
+                        self.open_sandbox()
+                    self.send({"ready": True})
+                    continue
+                text, response = frame[HEADER.size : HEADER.size + size], frame[HEADER.size + size :].decode()
+                self.send((self.judge_math if kind == MATH else self.judge_code)(text, response, kind == CODE_ALONE))
             except UnsafeSandbox as error:
                 self.send({"fatal": str(error)})
             except Exception as error:  # whatever went wrong is ours: a fresh worker tries again
                 self.send({"infra": f"{type(error).__name__}: {error}"[:500]})
 
-    def judge_math(self, task: dict[str, Any]) -> dict[str, Any]:
-        from acejax.verification.math import judge_math
+    def judge_math(self, text: bytes, response: str, _: bool) -> dict[str, Any]:
+        from acejax.verification.math import extract_boxed, judge_math
 
         if not self.math_ready:
             judge_math("</think>\\boxed{x+x}", ["2x"])  # loads what a symbolic check needs
             self.math_ready = True
         self.send({"begin": True})
         began = time.monotonic()
-        verdict, reason = judge_math(task["response"], task["problem"]["answer"], self.settings["require_think_end"])
+        answer, reason = extract_boxed(response, self.settings["require_think_end"])
+        if answer is None:
+            return {"verdict": "wrong", "reason": reason, "seconds": time.monotonic() - began}
+        key = (hashlib.sha256(text).digest(), answer)
+        if key not in self.memo:
+            self.remember(key, judge_math(response, json.loads(text)["answer"], self.settings["require_think_end"]))
+        verdict, reason = self.memo[key]
         return {"verdict": verdict, "reason": reason, "seconds": time.monotonic() - began}
 
-    def judge_code(self, task: dict[str, Any]) -> dict[str, Any]:
-        from acejax.verification.code import judge_code
+    def judge_code(self, text: bytes, response: str, alone: bool) -> dict[str, Any]:
+        from acejax.verification.code import extract_code, judge_program
 
         sandbox = self.open_sandbox()
         self.send({"begin": True})
         began = time.monotonic()
-        problem = Problem(domain="code", prompt="", **task["problem"])
-        verdict, reason = judge_code(task["response"], problem, sandbox, self.settings["require_think_end"])
-        return {"verdict": verdict, "reason": reason, "seconds": time.monotonic() - began}
+        source, reason = extract_code(response, self.settings["require_think_end"])
+        if source is None:
+            return {"verdict": "wrong", "reason": reason, "seconds": time.monotonic() - began}
+        key, near = (hashlib.sha256(text).digest(), source), False
+        if key in self.memo and not alone:
+            verdict, reason = self.memo[key]
+        else:
+            verdict, reason, near = judge_program(source, Problem(domain="code", prompt="", **json.loads(text)), sandbox, alone)
+            if not near:
+                self.remember(key, (verdict, reason))
+        return {"verdict": verdict, "reason": reason, "near": near, "seconds": time.monotonic() - began}
+
+    def remember(self, key: tuple[bytes, str], verdict: tuple[str, str]) -> None:
+        if len(self.memo) >= MEMO_SIZE:
+            del self.memo[next(iter(self.memo))]
+        self.memo[key] = verdict
 
     def open_sandbox(self) -> Sandbox:
         """The worker's sandbox, started and tested with its first program. What the test finds stops the pool, unless unsafe."""

@@ -12,7 +12,10 @@ import pytest
 
 from acejax.errors import UserError
 from acejax.problems.problem import Problem
+from acejax.verification import pool as pool_module
 from acejax.verification.pool import VerificationPool
+from acejax.verification.supervisor import Supervisor, Task
+from acejax.verification.worker import CODE, CODE_ALONE, HEADER
 
 ECHO = {"kind": "stdin", "cases": [{"input": "3\n", "output": "3\n"}]}
 
@@ -73,13 +76,27 @@ def test_two_hundred_math_tasks_in_any_order():
             assert (got.problem_id, got.sample, got.verdict) == (problem.id, sample, verdict)
         missing = pool.submit(math_problem("m", "1"), 0, "\\boxed{1}").result(60)
         assert (missing.verdict, missing.reason) == ("wrong", "no_think_end")
-        assert pool.stats() | {"busy_seconds": 0} == {"judged": 201, "unjudged": 0, "retried": 0, "busy_seconds": 0}
+        assert pool.stats() | {"busy_seconds": 0} == {
+            "judged": 201,
+            "unjudged": 0,
+            "retried": 0,
+            "rerun": 0,
+            "flipped": 0,
+            "busy_seconds": 0,
+        }
     with pytest.raises(RuntimeError):
         pool.submit(math_problem("m", "1"), 0, boxed(1))
 
 
 def workers_of(pool) -> list[int]:
-    return [p for p in descendants(pool._supervisor.pid) if b"acejax.verification.worker" in Path(f"/proc/{p}/cmdline").read_bytes()]
+    return [pid for pid in descendants(pool._supervisor.pid) if b"acejax.verification.worker" in command_line(pid)]
+
+
+def command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:  # it has just ended
+        return b""
 
 
 def test_killed_workers_lose_nothing():
@@ -97,6 +114,122 @@ def test_killed_workers_lose_nothing():
         assert [future.result(60).verdict for future in futures] == ["wrong", "correct"] * 8
         assert pool.stats()["judged"] == 17
         inside |= descendants(pool._supervisor.pid)
+    assert all_gone(inside)
+
+
+def spin(seconds):
+    return program(f"import time\nwhile time.process_time() < {seconds}: pass\nprint(input())")
+
+
+def test_a_program_close_to_its_limit_runs_once_more_alone():
+    with VerificationPool(2, time_limit_s=0.5) as pool:
+        futures = [pool.submit(code_problem(f"c{i}"), 0, spin(seconds)) for i, seconds in enumerate((0.1, 0.45, 0.55, 5.0, 0.1))]
+        verdicts = [(future.result(60).verdict, future.result().reason) for future in futures]
+        assert verdicts == [("correct", "ok"), ("correct", "ok"), ("wrong", "timeout"), ("wrong", "timeout"), ("correct", "ok")]
+        assert pool.stats() | {"busy_seconds": 0} == {
+            "judged": 5,
+            "unjudged": 0,
+            "retried": 0,
+            "rerun": 2,
+            "flipped": 0,
+            "busy_seconds": 0,
+        }
+
+
+def test_a_verdict_that_changes_is_counted(monkeypatch):
+    told = []
+    supervisor = Supervisor(None, {})
+    monkeypatch.setattr(supervisor, "tell", told.append)
+    task = Task(7, CODE, 9.0, HEADER.pack(7, CODE, 9.0, 3) + b"abc")
+    supervisor.answer(task, {"verdict": "correct", "reason": "ok", "seconds": 1.0, "near": True})
+    assert not told and list(supervisor.close_calls) == [task]
+    assert HEADER.unpack_from(task.frame) == (7, CODE_ALONE, 9.0, 3) and task.frame.endswith(b"abc")
+    supervisor.answer(task, {"verdict": "wrong", "reason": "timeout", "seconds": 1.0, "near": False})
+    assert told == [{"verdict": "wrong", "reason": "timeout", "seconds": 1.0, "near": False, "flipped": True, "number": 7, "failures": 0}]
+
+
+def test_workers_are_recycled_by_count_and_by_memory():
+    for limits in ({"recycle_after": 3}, {"recycle_mb": 1}):
+        with VerificationPool(1, **limits) as pool:
+            pool.submit(math_problem("m", "0"), 0, boxed(0)).result(60)
+            before = set(workers_of(pool))
+            futures = [pool.submit(math_problem("m", str(i)), i, boxed(i)) for i in range(8)]
+            assert [future.result(60).verdict for future in futures] == ["correct"] * 8
+            assert not before & set(workers_of(pool))
+            assert pool.stats()["retried"] == 0
+
+
+def test_a_group_s_equal_programs_are_judged_once():
+    coin = program("import os\nprint(3 if os.urandom(1)[0] % 2 else 4)")
+    with VerificationPool(1) as pool:
+        futures = [pool.submit(code_problem(), i, coin) for i in range(16)]
+        assert len({future.result(60).verdict for future in futures}) == 1
+        others = [pool.submit(code_problem(tests={"kind": "stdin", "cases": [{"input": "3", "output": o}]}), 0, coin) for o in "34"]
+        assert {future.result(60).verdict for future in others} <= {"correct", "wrong"}
+        assert pool.submit(code_problem(), 0, program("print(input())")).result(60).verdict == "correct"
+
+
+@pytest.mark.parametrize("limit", [{"MAX_PENDING": 4}, {"MAX_PENDING_BYTES": 2000}])
+def test_submit_waits_while_the_pool_is_full(monkeypatch, limit):
+    for name, value in limit.items():
+        monkeypatch.setattr(pool_module, name, value)
+    with VerificationPool(1) as pool:
+        most, futures = 0, []
+        for i in range(40):
+            futures.append(pool.submit(math_problem("m", str(i)), 0, "x" * 400 + boxed(i)))
+            most = max(most, len(pool._pending))
+        assert 1 <= most <= 4
+        assert all(future.result(60).verdict == "correct" for future in futures)
+
+
+def test_sigterm_ends_the_supervisor_and_all_below():
+    with VerificationPool(2) as pool:
+        pool.submit(code_problem(), 0, program("print(input())")).result(60)
+        slow = pool.submit(code_problem(time_limit_s=20.0), 0, program("import time\ntime.sleep(20)"))
+        time.sleep(0.5)
+        inside = descendants(pool._supervisor.pid) | {pool._supervisor.pid}
+        os.kill(pool._supervisor.pid, signal.SIGTERM)
+        assert slow.result(20).verdict == "unjudged"
+        assert pool._supervisor.wait(20) == 0
+        assert all_gone(inside)
+
+
+FATES = {
+    "right": ("print(input())  # {}", ("correct", "ok")),
+    "wrong": ("print(4)  # {}", ("wrong", "wrong_output")),
+    "hangs": ("while True: pass  # {}", ("wrong", "timeout")),
+    "crashes": ("import ctypes\nctypes.string_at(0)  # {}", ("wrong", "runtime_error")),
+    "exhausts": ("x = bytearray(1 << 34)  # {}", ("wrong", "memory")),
+}
+
+
+@pytest.mark.parametrize("count", [150, pytest.param(2000, marks=pytest.mark.slow)])
+def test_chaos(count):
+    """Workers are killed at random, programs hang, crash and exhaust memory: each task gets its one right verdict."""
+    draw = random.Random(count)
+    fates = draw.choices(list(FATES), weights=(57, 35, 5, 2, 1), k=count)
+    answered: list[int] = []
+    with VerificationPool(2) as pool:
+        futures = []
+        for i, fate in enumerate(fates):
+            future = pool.submit(code_problem(f"c{i}", time_limit_s=0.3), i, program(FATES[fate][0].format(i)))
+            future.add_done_callback(lambda _, i=i: answered.append(i))
+            futures.append(future)
+        inside, killed, next_kill = set(), 0, 10
+        while (judged := sum(pool.stats()[name] for name in ("judged", "unjudged"))) < count:
+            if judged >= next_kill:
+                inside |= descendants(pool._supervisor.pid)
+                if running := workers_of(pool):
+                    os.kill(draw.choice(running), signal.SIGKILL)
+                killed, next_kill = killed + 1, judged + draw.randint(25, 50)
+            time.sleep(0.02)
+        got = [(future.result(60).problem_id, future.result().verdict, future.result().reason) for future in futures]
+        stats = pool.stats()
+        inside |= descendants(pool._supervisor.pid) | {pool._supervisor.pid}
+    assert got == [(f"c{i}", *FATES[fate][1]) for i, fate in enumerate(fates)]
+    assert sorted(answered) == list(range(count))
+    assert (stats["judged"], stats["unjudged"]) == (count, 0)
+    assert killed >= count // 60 and stats["retried"] <= killed
     assert all_gone(inside)
 
 
@@ -155,7 +288,10 @@ def test_a_dead_supervisor_leaves_everything_unjudged_and_refuses_more():
 PARENT = """
 import sys, time
 from acejax.problems.problem import Problem
+from acejax.verification import pool as pool_module
 from acejax.verification.pool import VerificationPool
+from acejax.verification.supervisor import Supervisor, Task
+from acejax.verification.worker import CODE, CODE_ALONE, HEADER
 tests = {"kind": "stdin", "cases": [{"input": "3", "output": "3"}]}
 with VerificationPool(2) as pool:
     problem = Problem("c", "code", "q", tests=tests, time_limit_s=LIMIT)
