@@ -14,10 +14,13 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 
 from acejax.mesh import Rules
 
 MASKED = -1e30  # not -inf: a row with nothing to attend to (padding) must not become NaN
+PARTS, SHORTEST_PART = 4, 64  # of the plain form
+PRODUCT = "product"  # the name of what the backward pass finds kept, if not everything is made again
 BLOCK = 128  # rows are padded to a multiple of it for the kernels
 BY_BACKEND = {"tpu": "splash", "gpu": "flash"}
 
@@ -33,7 +36,7 @@ def attend_rows(q: jax.Array, k: jax.Array, v: jax.Array, segments: jax.Array, f
     What stands at padding is not defined, but finite. Off their devices the kernels are interpreted, which is for tests.
     """
     if form == "plain":
-        return attend(q, k, v, segment_mask(segments))
+        return _plain(q, k, v, segment_mask(segments))
     kernel = {"splash": _splash, "flash": _flash}[form]
 
     def local(q: jax.Array, k: jax.Array, v: jax.Array, segments: jax.Array) -> jax.Array:
@@ -47,7 +50,17 @@ def attend_rows(q: jax.Array, k: jax.Array, v: jax.Array, segments: jax.Array, f
         split: Callable[..., jax.Array] = jax.shard_map(
             local, in_specs=(wide, narrow, narrow, rules.spec("batch", None)), out_specs=wide, check_vma=False
         )
-        return split(q, k, v, segments)
+        return checkpoint_name(split(q, k, v, segments), PRODUCT)
+
+
+def _plain(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array) -> jax.Array:
+    """Long rows in a few parts, each of which looks only as far as it may: what lies ahead of a part is not computed."""
+    T = q.shape[1]
+    parts = min(PARTS, T // SHORTEST_PART)
+    if parts < 2:
+        return attend(q, k, v, mask)
+    ends = [T * n // parts for n in range(parts + 1)]
+    return jnp.concatenate([attend(q[:, a:b], k[:, :b], v[:, :b], mask[:, a:b, :b]) for a, b in zip(ends, ends[1:], strict=False)], axis=1)
 
 
 def _splash(q: jax.Array, k: jax.Array, v: jax.Array, segments: jax.Array) -> jax.Array:
@@ -84,10 +97,10 @@ def attend(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array) -> jax.Arr
     with jax.named_scope("attend"):
         # Heads are moved in front once, so that both products and their gradients are plain batched ones.
         q, k, v = q.transpose(0, 2, 3, 1, 4), k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3)
-        scores = jnp.einsum("BKRTC,BKSC->BKRTS", q, k, preferred_element_type=jnp.float32) * q.shape[-1] ** -0.5
-        scores = jnp.where(mask[:, None, None], scores, MASKED)
+        scores = checkpoint_name(jnp.einsum("BKRTC,BKSC->BKRTS", q, k, preferred_element_type=jnp.float32), PRODUCT)
+        scores = jnp.where(mask[:, None, None], scores * q.shape[-1] ** -0.5, MASKED)
         weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
-        return jnp.einsum("BKRTS,BKSC->BKRTC", weights, v).transpose(0, 3, 1, 2, 4)
+        return checkpoint_name(jnp.einsum("BKRTS,BKSC->BKRTC", weights, v).transpose(0, 3, 1, 2, 4), PRODUCT)
 
 
 def segment_mask(segments: jax.Array) -> jax.Array:

@@ -14,11 +14,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from acejax.errors import UserError
 from acejax.mesh import SAMPLING, Rules
-from acejax.policy.attention import attend_rows
+from acejax.policy.attention import PRODUCT, attend_rows
 from acejax.policy.config import PolicyConfig
 from acejax.policy.rope import rotary, rotate
 
@@ -145,29 +146,38 @@ def rms_norm(x: jax.Array, scale: jax.Array, eps: float) -> jax.Array:
     return (wide * jax.lax.rsqrt(jnp.mean(wide * wide, -1, keepdims=True) + eps) * scale.astype(jnp.float32)).astype(x.dtype)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def linear(equation: str, spec: PartitionSpec, x: jax.Array, w: jax.Array) -> jax.Array:
     """An einsum of activations and a weight, with the layout `spec`.
 
     Its gradients are einsums again, each written straight into the layout of what it belongs to. Derived by JAX, the weight's comes
     out transposed, and XLA on a CPU turns the incoming gradient round in memory for it: a fifth of the whole backward pass.
     """
-    return jnp.einsum(equation, x, w, out_sharding=spec)
+    return checkpoint_name(_linear(equation, spec, x, w), PRODUCT)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _linear(equation: str, spec: PartitionSpec, x: jax.Array, w: jax.Array) -> jax.Array:
+    return jnp.einsum(equation, x, w, out_sharding=spec, preferred_element_type=jnp.float32 if equation.endswith("V") else None)
 
 
 def _linear_forward(equation: str, spec: PartitionSpec, x: jax.Array, w: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return linear(equation, spec, x, w), (x, w)
+    return _linear(equation, spec, x, w), (x, w)
 
 
 def _linear_backward(equation: str, _: PartitionSpec, saved: tuple[jax.Array, jax.Array], dy: jax.Array) -> tuple[jax.Array, jax.Array]:
     x, w = saved
+    dy = dy.astype(x.dtype)  # logits are fp32 whatever they are made of
     inputs, out = equation.split("->")
     of_x, of_w = inputs.split(",")
     dx = jnp.einsum(f"{out},{of_w}->{of_x}", dy, w, out_sharding=jax.typeof(x).sharding.spec)
-    return dx, jnp.einsum(f"{of_x},{out}->{of_w}", x, dy, out_sharding=jax.typeof(w).sharding.spec)
+    spec = dict(zip(of_w, jax.typeof(w).sharding.spec, strict=True))
+    straight = "".join(sorted(of_w, key=lambda letter: letter not in of_x))
+    dw = jnp.einsum(f"{of_x},{out}->{straight}", x, dy, out_sharding=PartitionSpec(*[spec[letter] for letter in straight]))
+    # The barrier keeps XLA from turning dy round, which is larger, instead of this.
+    return dx, dw if straight == of_w else jnp.einsum(f"{straight}->{of_w}", jax.lax.optimization_barrier(dw))
 
 
-linear.defvjp(_linear_forward, _linear_backward)
+_linear.defvjp(_linear_forward, _linear_backward)
 
 
 def embed(params: Params, ids: jax.Array, rules: Rules, dtype: Any) -> jax.Array:
@@ -236,7 +246,8 @@ def hidden(
         return block(layer, x, angles, config, rules, attention)
 
     x = embed(params, ids, rules, dtype)
-    body = jax.checkpoint(step) if remat else step  # remat keeps only each layer's input
+    # remat keeps only each layer's input; otherwise the results of products are kept too, and all else is cheaper made again than kept.
+    body = jax.checkpoint(step, policy=None if remat else jax.checkpoint_policies.save_only_these_names(PRODUCT))
     x, cache = jax.lax.scan(body, x, params.layers, unroll=unroll(config))
     return rms_norm(x, params.norm, config.norm_eps), cache
 
@@ -246,7 +257,8 @@ def logits(params: Params, x: jax.Array, config: PolicyConfig, rules: Rules) -> 
     with jax.named_scope("head"):
         table = params.embedding if params.head is None else params.head
         table = jax.reshard(table.astype(x.dtype), rules.gathered("vocab", "width"))
-        out = jnp.einsum("...D,VD->...V", x, table, preferred_element_type=jnp.float32)
+        letters = "BT"[: x.ndim - 1]
+        out = _linear(f"{letters}D,VD->{letters}V", rules.spec("batch", *[None] * (x.ndim - 2), "vocab"), x, table)
         if config.tokens == config.vocab:
             return out
         return jnp.where(jnp.arange(config.vocab) < config.tokens, out, -1e30)
