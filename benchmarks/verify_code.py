@@ -81,7 +81,7 @@ def throughput(seconds: float) -> None:
                 print(row.format(backend, tests, wall / tests, wall, cpu / tests, cpu))
     wall, cpu = in_subprocess(seconds)
     print(row.format("subprocess", 1, wall, wall, cpu, cpu))
-    print("LiveCodeBench's harness: absent, no package of it is published")
+    print("LiveCodeBench's harness: not measured here")
 
 
 def mutations(source: str) -> Iterator[str]:
