@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from acejax.config import dump_yaml, load_config
 from acejax.errors import UserError
+from acejax.progress import progress_bar
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__.split(".")[0] if __doc__ else "")
 
@@ -95,7 +93,7 @@ def verify(
     """Judge completions and write a verdict for each."""
     from acejax.verification.plugin import RewardPool
     from acejax.verification.pool import VerificationPool
-    from acejax.verification.verify import progress_bar, summary
+    from acejax.verification.verify import summary
     from acejax.verification.verify import verify as verify_file
 
     limits = {"require_think_end": require_think_end, "time_limit_s": time_limit_s, "memory_limit_mb": memory_limit_mb, "unsafe": unsafe}
@@ -131,7 +129,7 @@ def convert(
     """Turn a GGUF file, or any checkpoint, into a Hugging Face folder or an orbax folder."""
     from acejax.training import export as exports
 
-    with _bytes_bar("converting") as progress:
+    with progress_bar("converting", in_bytes=True) as progress:
         exports.convert(source, out, dtype, orbax, progress)
     Console().print(f"wrote {out}", soft_wrap=True)
 
@@ -147,21 +145,11 @@ def export(
     """Write a checkpoint as a Hugging Face folder, and optionally push it to the hub."""
     from acejax.training import export as exports
 
-    with _bytes_bar("exporting") as progress:
+    with progress_bar("exporting", in_bytes=True) as progress:
         exports.export_checkpoint(checkpoint, out, dtype, progress)
     Console().print(f"wrote {out}", soft_wrap=True)
     if push is not None:
         Console().print(f"pushed to {exports.push(out, push, private)}", soft_wrap=True)
-
-
-@contextmanager
-def _bytes_bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar over bytes, on stderr and on a terminal only."""
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _quiet_libraries() -> None:

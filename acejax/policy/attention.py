@@ -1,8 +1,7 @@
 """Attention over whole rows, in three forms that agree, and over a cache.
 
-"plain" is XLA's own and makes scores of every pair of positions; "splash" (TPU) and "flash" (GPU) are Pallas kernels that ship with
-JAX, go through the scores a block at a time and skip none of the segments' borders. Rows are packed: a position sees those before it
-in its own segment.
+"plain" is XLA's own and holds the scores of pairs of positions; "splash" (TPU) and "flash" (GPU) are Pallas kernels that ship with JAX
+and hold a block of them at a time. Rows are packed: a position sees those before it in its own segment.
 
 Dimension letters, here and in transformer.py: B rows, T positions, S cache columns, D model width, K key/value heads, R query
 heads per key/value head, C channels of a head, F feed-forward width, V vocabulary, L layers.

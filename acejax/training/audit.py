@@ -13,10 +13,11 @@ from rich.console import Console
 from acejax.config import RunConfig, load_config
 from acejax.errors import UserError
 from acejax.problems.problem import Problem
+from acejax.progress import progress_bar
 from acejax.training.curriculum import gather_problems
 from acejax.training.metrics import SAMPLES, read_samples
 from acejax.verification.pool import VerificationPool
-from acejax.verification.verify import Judge, judged, progress_bar
+from acejax.verification.verify import Judge, judged
 
 Record = Mapping[str, Any]
 

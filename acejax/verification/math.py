@@ -98,14 +98,17 @@ def _last_closed(text: str, start: int) -> tuple[int, int] | None:
 
 
 def judge_math(response: str, answers: Sequence[str], require_think_end: bool = True) -> tuple[Literal["correct", "wrong"], str]:
-    """The verdict on a response against the accepted answers, and its reason: ok, mismatch, no_box, no_think_end or parse_error.
+    """The verdict on a response against the accepted answers, and its reason: no_box, no_think_end, or those of `judge_answer`."""
+    answer, reason = extract_boxed(response, require_think_end)
+    return ("wrong", reason) if answer is None else judge_answer(answer, answers)
+
+
+def judge_answer(answer: str, answers: Sequence[str]) -> tuple[Literal["correct", "wrong"], str]:
+    """The verdict on the content of a box, and its reason: ok, mismatch or parse_error.
 
     parse_error means that the boxed text is not readable as an answer (and is not literally an accepted one). Anything this raises
     is a fault of ours, for the pool to count as unjudged.
     """
-    answer, reason = extract_boxed(response, require_think_end)
-    if answer is None:
-        return "wrong", reason
     if any(equivalent(answer, reference) for reference in answers):
         return "correct", "ok"
     return "wrong", "mismatch" if _readable(answer) else "parse_error"

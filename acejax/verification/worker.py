@@ -71,10 +71,10 @@ class Worker:
                 self.send({"infra": f"{type(error).__name__}: {error}"[:500]})
 
     def judge_math(self, text: bytes, response: str, _: bool) -> dict[str, Any]:
-        from acejax.verification.math import extract_boxed, judge_math
+        from acejax.verification.math import extract_boxed, judge_answer
 
         if not self.math_ready:
-            judge_math("</think>\\boxed{x+x}", ["2x"])  # loads what a symbolic check needs
+            judge_answer(r"\sqrt{12}", [r"2\sqrt{3}"])  # loads what a symbolic check needs
             self.math_ready = True
         self.send({"begin": True})
         began = time.monotonic()
@@ -83,7 +83,7 @@ class Worker:
             return {"verdict": "wrong", "reason": reason, "seconds": time.monotonic() - began}
         key = (hashlib.sha256(text).digest(), answer)
         if key not in self.memo:
-            self.remember(key, judge_math(response, json.loads(text)["answer"], self.settings["require_think_end"]))
+            self.remember(key, judge_answer(answer, json.loads(text)["answer"]))
         verdict, reason = self.memo[key]
         return {"verdict": verdict, "reason": reason, "seconds": time.monotonic() - began}
 

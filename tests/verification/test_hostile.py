@@ -2,14 +2,13 @@
 
 import os
 import secrets
-import shutil
 from pathlib import Path
 
 import pytest
+from backends import BACKENDS, started
 
 from acejax.problems.problem import Problem
 from acejax.verification.code import judge_code
-from acejax.verification.sandbox import InfraError, Sandbox
 
 WATCHED = [place for place in ("/tmp", "/var/tmp", "/dev/shm") if os.path.isdir(place)]
 NUMBERS = (("3 4\n5\n", [3, 4, 5], 24), ("1 1\n1", [1, 1, 1], 6))
@@ -32,18 +31,10 @@ PROGRAMS = programs()
 CAPS = {"slow", "bubblewrap", "function", "needle", "secret"}
 
 
-@pytest.fixture(scope="module", params=["bubblewrap", "rlimits"])
+@pytest.fixture(scope="module", params=BACKENDS)
 def sandbox(request):
-    if request.param == "bubblewrap" and not shutil.which("bwrap"):
-        pytest.skip("bubblewrap is not installed")
-    os.environ["ACEJAX_SECRET"] = secrets.token_hex()
-    with Sandbox(request.param, time_limit_s=4.0) as box:
-        try:
-            box.start()
-        except InfraError as error:
-            pytest.skip(str(error))
+    with started(request.param, secrets.token_hex()) as box:
         yield box
-    del os.environ["ACEJAX_SECRET"]
 
 
 def test_there_are_programs_of_every_kind():

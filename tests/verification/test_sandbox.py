@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from backends import BACKENDS, started
 
 from acejax.problems.problem import Problem
 from acejax.verification.code import judge_code
@@ -14,18 +15,10 @@ from acejax.verification.sandbox import InfraError, Sandbox
 SECRET = "sesame-4711"
 
 
-@pytest.fixture(scope="module", params=["bubblewrap", "rlimits"])
+@pytest.fixture(scope="module", params=BACKENDS)
 def sandbox(request):
-    if request.param == "bubblewrap" and not shutil.which("bwrap"):
-        pytest.skip("bubblewrap is not installed")
-    os.environ["ACEJAX_SECRET"] = SECRET
-    with Sandbox(request.param, time_limit_s=4.0) as box:
-        try:
-            box.start()
-        except InfraError as error:
-            pytest.skip(str(error))
+    with started(request.param, SECRET) as box:
         yield box
-    del os.environ["ACEJAX_SECRET"]
 
 
 def judge(sandbox, code, tests, **limits):
