@@ -16,6 +16,7 @@ from rich.console import Console
 
 from acejax.config import dump_yaml, load_config
 from acejax.errors import UserError
+from acejax.heap import keep_freed_memory
 from acejax.progress import progress_bar
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__.split(".")[0] if __doc__ else "")
@@ -161,6 +162,8 @@ def _quiet_libraries() -> None:
 def main() -> None:
     """Entry point of the console script."""
     _quiet_libraries()
+    if os.environ.get("JAX_PLATFORMS") == "cpu":
+        keep_freed_memory()
     try:
         app(standalone_mode=True)
     except UserError as error:

@@ -20,7 +20,7 @@ FLOORS = {
     3: ("sampling", "grpo"),
     2: ("policy", "verification"),
     1: ("problems", "mesh", "config"),
-    0: ("", "errors", "progress"),
+    0: ("", "errors", "heap", "progress"),
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 NOWHERE = {"torch", "tensorflow"}

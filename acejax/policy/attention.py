@@ -96,7 +96,7 @@ def attend(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array) -> jax.Arr
     with jax.named_scope("attend"):
         # Heads are moved in front once, so that both products and their gradients are plain batched ones.
         q, k, v = q.transpose(0, 2, 3, 1, 4), k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3)
-        scores = checkpoint_name(jnp.einsum("BKRTC,BKSC->BKRTS", q, k, preferred_element_type=jnp.float32), PRODUCT)
+        scores = jnp.einsum("BKRTC,BKSC->BKRTS", q, k, preferred_element_type=jnp.float32)
         scores = jnp.where(mask[:, None, None], scores * q.shape[-1] ** -0.5, MASKED)
         weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
         return checkpoint_name(jnp.einsum("BKRTS,BKSC->BKRTC", weights, v).transpose(0, 3, 1, 2, 4), PRODUCT)

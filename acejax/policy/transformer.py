@@ -171,9 +171,11 @@ def _linear_backward(equation: str, _: PartitionSpec, saved: tuple[jax.Array, ja
     of_x, of_w = inputs.split(",")
     dx = jnp.einsum(f"{out},{of_w}->{of_x}", dy, w, out_sharding=jax.typeof(x).sharding.spec)
     spec = dict(zip(of_w, jax.typeof(w).sharding.spec, strict=True))
-    straight = "".join(sorted(of_w, key=lambda letter: letter not in of_x))
-    dw = jnp.einsum(f"{of_x},{out}->{straight}", x, dy, out_sharding=PartitionSpec(*[spec[letter] for letter in straight]))
-    # The barrier keeps XLA from turning dy round, which is larger, instead of this.
+    # XLA turns the first of the two round in memory: let it be the smaller, and turn the result if need be.
+    (first, a), (second, b) = sorted(((of_x, x), (out, dy)), key=lambda side: side[1].size)
+    straight = "".join(sorted(of_w, key=lambda letter: letter not in first))
+    dw = jnp.einsum(f"{first},{second}->{straight}", a, b, out_sharding=PartitionSpec(*[spec[letter] for letter in straight]))
+    # The barrier keeps XLA from turning the other round after all.
     return dx, dw if straight == of_w else jnp.einsum(f"{straight}->{of_w}", jax.lax.optimization_barrier(dw))
 
 
@@ -246,7 +248,7 @@ def hidden(
         return block(layer, x, angles, config, rules, attention)
 
     x = embed(params, ids, rules, dtype)
-    # remat keeps only each layer's input; otherwise the results of products are kept too, and all else is cheaper made again than kept.
+    # remat keeps only each layer's input; otherwise results of products are kept too (not the scores): all else is cheaper made again.
     body = jax.checkpoint(step, policy=None if remat else jax.checkpoint_policies.save_only_these_names(PRODUCT))
     x, cache = jax.lax.scan(body, x, params.layers, unroll=unroll(config))
     return rms_norm(x, params.norm, config.norm_eps), cache
@@ -262,6 +264,29 @@ def logits(params: Params, x: jax.Array, config: PolicyConfig, rules: Rules) -> 
         if config.tokens == config.vocab:
             return out
         return jnp.where(jnp.arange(config.vocab) < config.tokens, out, -1e30)
+
+
+@jax.custom_vjp
+def log_probability(z: jax.Array, ids: jax.Array) -> jax.Array:
+    """fp32 logits z [...,V] and tokens ids [...] -> their log-probabilities (nats) [...].
+
+    The backward pass makes the probabilities again from the logits. Derived by JAX, it keeps a second array of their size.
+    """
+    return _log_probability(z, ids)[0]
+
+
+def _log_probability(z: jax.Array, ids: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array, jax.Array]]:
+    normaliser = jax.nn.logsumexp(z, axis=-1)
+    chosen = jnp.sum(jnp.where(jnp.arange(z.shape[-1]) == ids[..., None], z, 0.0), axis=-1)
+    return chosen - normaliser, (z, ids, normaliser)
+
+
+def _log_probability_backward(saved: tuple[jax.Array, jax.Array, jax.Array], dy: jax.Array) -> tuple[jax.Array, None]:
+    z, ids, normaliser = saved
+    return dy[..., None] * ((jnp.arange(z.shape[-1]) == ids[..., None]) - jnp.exp(z - normaliser[..., None])), None
+
+
+log_probability.defvjp(_log_probability, _log_probability_backward)
 
 
 def score(
@@ -294,14 +319,23 @@ def score(
         h, ids = part
         z = logits(params, h, config, rules)
         tempered = z / temperature
-        chosen = jnp.sum(jnp.where(jnp.arange(config.vocab) == ids[..., None], tempered, 0.0), axis=-1)
-        log_p = chosen - jax.nn.logsumexp(tempered, axis=-1)
+        log_p = log_probability(tempered, ids)
         z, tempered = jax.lax.stop_gradient((z, tempered))
         return log_p, entropy(z), entropy(tempered)
 
     if remat:
         one = jax.checkpoint(one)
-    parts = (x.reshape(B, -1, chunk, D).swapaxes(0, 1), targets.reshape(B, -1, chunk).swapaxes(0, 1))
+
+    def split(a: jax.Array) -> jax.Array:
+        """[B,T,...] -> [parts,B*chunk,...]. One axis of positions, so that XLA can turn logits into their gradient in place."""
+        apart = a.reshape(B, -1, chunk, *a.shape[2:]).swapaxes(0, 1)
+        sharding = rules.spec(None, "batch", *[None] * (a.ndim - 2))
+        return apart.reshape(-1, B * chunk, *a.shape[2:], out_sharding=sharding)
+
+    def join(a: jax.Array) -> jax.Array:
+        return a.reshape(-1, B, chunk, out_sharding=rules.spec(None, "batch", None)).swapaxes(0, 1).reshape(B, -1)[:, :T]
+
+    parts = split(x), split(targets)
     out = jax.lax.map(one, parts) if pad or chunk < T else jax.tree.map(lambda a: a[None], one(jax.tree.map(lambda a: a[0], parts)))
-    log_p, at_one, at_temperature = (a.swapaxes(0, 1).reshape(B, -1)[:, :T] for a in out)
+    log_p, at_one, at_temperature = map(join, out)
     return log_p, at_one, at_temperature

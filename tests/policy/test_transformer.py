@@ -11,7 +11,7 @@ from tiny import CONFIG, eight_devices, one_device, random_params, reference_log
 
 from acejax.errors import UserError
 from acejax.mesh import TRAINING, Rules, make_mesh, place
-from acejax.policy.transformer import hidden, initialise, linear, score, shardings
+from acejax.policy.transformer import hidden, initialise, linear, log_probability, score, shardings
 
 TEMPERATURE = 0.7
 LLAMA = dataclasses.replace(CONFIG, model_type="llama", tied=False, tokens=64)
@@ -91,6 +91,18 @@ def test_gradients_of_a_projection_are_those_of_its_einsum(equation, x, w, out):
     letters = equation.split("->")[1]
     np.testing.assert_allclose(got[0], np.einsum(f"{letters},{of_w}->{of_x}", weight, b), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(got[1], np.einsum(f"{of_x},{letters}->{of_w}", a, weight), rtol=1e-4, atol=1e-5)
+
+
+def test_gradients_of_a_log_probability_are_those_of_log_softmax():
+    rng = np.random.default_rng(0)
+    z, ids, weight = rng.normal(0, 3, (2, 5, 40)).astype(np.float32), rng.integers(0, 40, (2, 5)), rng.standard_normal((2, 5))
+    z[0, 0, 7] = -1e30  # a row of the embedding that no token names
+    p = np.exp(z - z.max(-1, keepdims=True))
+    p /= p.sum(-1, keepdims=True)
+    want = np.take_along_axis(np.log(np.maximum(p, 1e-38)), ids[..., None], -1)[..., 0]
+    np.testing.assert_allclose(log_probability(z, ids), want, rtol=1e-5)
+    got = jax.grad(lambda z: jnp.sum(log_probability(z, ids) * weight))(z)
+    np.testing.assert_allclose(got, weight[..., None] * (np.eye(40)[ids] - p), atol=1e-6)
 
 
 def test_padding_may_equal_any_token():
