@@ -40,12 +40,15 @@ class Judged:
 
 @dataclass(frozen=True)
 class Rollout:
-    """`groups`: for each prompt its completions in order of sample. Times in seconds: verification counts what sampling did not hide."""
+    """`groups`: for each prompt its completions in order of sample. Times in seconds: verification counts what sampling did not hide.
+
+    `checks`: what the pool's counters (`VerificationPool.stats`) grew by meanwhile.
+    """
 
     groups: list[list[Judged]]
     seconds_sample: float
     seconds_verify: float
-    seconds_verify_busy: float
+    checks: dict[str, float]
 
     @property
     def unjudged(self) -> float:
@@ -103,7 +106,7 @@ def rollout(
     settings = Settings(group, sampler.prompt_tokens, response_tokens, sampler.chunk, sampler.stop_ids, top_p, sampler.dtype)
     wave = sampler.slots // group
     total = len(prompts) * group
-    busy = pool.stats()["busy_seconds"]
+    before = pool.stats()
     pending: list[list[tuple[Completion, Future[Verdict]]]] = [[] for _ in prompts]
     asked: dict[tuple[int, str], Future[Verdict]] = {}  # a group's equal responses are judged once
     started = time.perf_counter()
@@ -151,4 +154,5 @@ def rollout(
         found.sort(key=lambda pair: pair[0].sample)
         groups.append([Judged(completion, replace(future.result(), sample=completion.sample)) for completion, future in found])
     verified = time.perf_counter()
-    return Rollout(groups, sampled - started, verified - sampled, pool.stats()["busy_seconds"] - busy)
+    checks = {name: count - before[name] for name, count in pool.stats().items()}
+    return Rollout(groups, sampled - started, verified - sampled, checks)

@@ -104,6 +104,7 @@ class RunConsole:
                 _number("length", record.get("length_mean"), ".0f"),
                 _share("cut", record.get("truncated") or None),
                 _share("unjudged", record.get("unjudged") or None),
+                _number("flipped", record.get("verify_flipped") or None, ".0f"),
                 _seconds(record, ("sample", "verify", "update")),
             ]
         self.say("  ".join(part for part in (self._step_text(record), *parts, self._left_text()) if part))

@@ -278,7 +278,8 @@ class Trainer:
             "truncated": float(truncated.mean()),
             "seconds_sample": result.seconds_sample,
             "seconds_verify": result.seconds_verify,
-            "seconds_verify_busy": result.seconds_verify_busy,
+            "seconds_verify_busy": result.checks["busy_seconds"],
+            **{f"verify_{name}": int(result.checks[name]) for name in ("retried", "rerun", "flipped")},
         }
         return items, record
 

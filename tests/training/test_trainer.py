@@ -1,6 +1,7 @@
 """A whole run on eight emulated devices: stages, records, interruption and resume, export."""
 
 import fcntl
+import itertools
 import json
 import signal
 from pathlib import Path
@@ -16,6 +17,7 @@ from acejax.policy import port
 from acejax.problems.tokenizer import load_tokenizer
 from acejax.training import checkpoint
 from acejax.training.metrics import read_metrics, read_samples
+from acejax.verification.pool import VerificationPool
 
 CONFIG = """
 output: {output}
@@ -70,11 +72,14 @@ def same(got: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
-    """A finished run, and the file of its configuration."""
+    """A finished run, and the file of its configuration. Its pool claims, whenever it is asked, a flip and two programs run again more."""
     folder = tmp_path_factory.mktemp("runs")
     path = folder / "run.yaml"
     path.write_text(CONFIG.format(output=folder / "whole"))
-    assert run("train", str(path)) == 0
+    count, stats = itertools.count(1), VerificationPool.stats
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(VerificationPool, "stats", lambda pool: stats(pool) | {"flipped": (n := next(count)), "rerun": 2 * n})
+        assert run("train", str(path)) == 0
     return folder / "whole", path
 
 
@@ -93,6 +98,7 @@ def test_the_records_of_a_run(base):
     ]
     for r in steps[3:]:
         assert r["logprob_gap_max"] < 1e-3 and r["entropy"] > 0 and 0 <= r["truncated"] <= 1 and r["unjudged"] == 0
+        assert (r["verify_retried"], r["verify_rerun"], r["verify_flipped"]) == (0, 2, 1) and r["seconds_verify_busy"] > 0
     full = [(r["stage"], r["domain"]) for r in records if r["kind"] == "eval" and r["split"] == "full"]
     assert full == [(s, d) for s in ("start", "math", "code") for d in ("math", "code")]
     assert [r["step"] for r in records if r["kind"] == "eval" and r["split"] == "small" and r["domain"] == "math"] == [2, 5]
@@ -103,6 +109,7 @@ def test_the_records_of_a_run(base):
     tokenizer = load_tokenizer(folder / "policy")
     assert sample["prompt_ids"] == tokenizer.encode(sample["prompt"]) and sample["prompt"].endswith("<think>\n")
     assert (folder / "report.html").stat().st_size > 10_000 and "stage math" in (folder / "log.txt").read_text()
+    assert (folder / "log.txt").read_text().count("flipped 1") == 4
     environment = json.loads((folder / "environment.json").read_text())
     assert {"seed", "device", "jax", "python", "git_commit"} <= environment.keys()
     assert (environment["prompt_style"], environment["stop_ids"]) == ("builtin", [tokenizer.eos_token_id])
