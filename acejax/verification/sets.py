@@ -192,7 +192,7 @@ def _interval(low: Node, with_low: bool, high: Node, with_high: bool) -> RealSet
             nodes[value] = node
         values.append(value)
     start, end = (values[0], int(not with_low)), (values[1], int(with_high))
-    if start >= end or (math.isinf(values[0]) and start[1] == 0) or (math.isinf(values[1]) and end[1] == 1):
+    if start >= end or (abs(values[0]) == math.inf and start[1] == 0) or (abs(values[1]) == math.inf and end[1] == 1):
         raise _NoSet  # (3, 2) is a pair, and nothing reaches infinity
     return RealSet(((start, end),), nodes)
 
