@@ -131,7 +131,7 @@ class Exact:
 
 def determinant(rows: list[list[Any]]) -> Any:
     """Of a square matrix of numbers, by its first row; at most MAX_ORDER rows."""
-    if len(rows) > MAX_ORDER or any(len(row) != len(rows) for row in rows):
+    if not 0 < len(rows) <= MAX_ORDER or any(len(row) != len(rows) for row in rows):
         raise Unreachable
     if len(rows) == 1:
         return rows[0][0]

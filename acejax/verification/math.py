@@ -299,6 +299,9 @@ def _signs(node: Node, first: int = 0) -> list[Node]:
     return results
 
 
+WITH_DEGREES = ("", "deg^1", "radian^1", "celsius^1", "fahrenheit^1")  # units that may stand against a bare degree sign
+
+
 def _same_item(a: Node, b: Node) -> bool:
     if a == b:
         return True
@@ -308,6 +311,8 @@ def _same_item(a: Node, b: Node) -> bool:
         return same_unit(str(a.value), str(b.value)) and _same(a.args[0], b.args[0])
     if "unit" in (a.op, b.op):
         measured, other = (a, b) if a.op == "unit" else (b, a)
+        if _has_degrees(other) and measured.value not in WITH_DEGREES:
+            return False
         return _same(measured.args[0], other) or same_value(_with_letters(measured), other)
     if _has_degrees(a) != _has_degrees(b) and _same_item(_without_degrees(a), _without_degrees(b)):
         return True  # a unit left out; else the other side may be in radians already
