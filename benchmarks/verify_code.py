@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -41,31 +41,38 @@ def cpu_seconds(pid: int) -> float:
     return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK") + sum(map(cpu_seconds, map(int, below)))
 
 
-def in_sandbox(sandbox: Sandbox, tests: int, seconds: float) -> tuple[float, float]:
-    """Tests per second of wall time and per second of CPU, at `tests` tests a program."""
-    assert sandbox._process is not None
-    used = time.process_time() + cpu_seconds(sandbox._process.pid)
-    began, done = time.monotonic(), 0
-    while (passed := time.monotonic() - began) < seconds:
-        with sandbox.program(PROGRAM) as program:
-            for _ in range(tests):
-                assert program.run({"input": GIVEN}).stdout == EXPECTED
-        done += tests
-    return done / passed, done / (time.process_time() + cpu_seconds(sandbox._process.pid) - used)
-
-
 def used() -> float:
     """CPU seconds of this process and of those that it has waited for."""
     return sum(resource.getrusage(who).ru_utime + resource.getrusage(who).ru_stime for who in (0, resource.RUSAGE_CHILDREN))
 
 
-def in_subprocess(seconds: float) -> tuple[float, float]:
+def rates(work: Callable[[], None], tests: int, seconds: float, used: Callable[[], float] = used) -> tuple[float, float]:
+    """Tests per second of wall time and per second of CPU, where `work` runs one program with `tests` tests."""
     before, began, done = used(), time.monotonic(), 0
     while (passed := time.monotonic() - began) < seconds:
+        work()
+        done += tests
+    return done / passed, done / (used() - before)
+
+
+def in_sandbox(sandbox: Sandbox, tests: int, seconds: float) -> tuple[float, float]:
+    assert sandbox._process is not None
+    pid = sandbox._process.pid
+
+    def work() -> None:
+        with sandbox.program(PROGRAM) as program:
+            for _ in range(tests):
+                assert program.run({"input": GIVEN}).stdout == EXPECTED
+
+    return rates(work, tests, seconds, lambda: time.process_time() + cpu_seconds(pid))
+
+
+def in_subprocess(seconds: float) -> tuple[float, float]:
+    def work() -> None:
         out = subprocess.run([sys.executable, "-I", "-c", PROGRAM], input=GIVEN, capture_output=True, text=True, check=True).stdout
         assert out == EXPECTED
-        done += 1
-    return done / passed, done / (used() - before)
+
+    return rates(work, 1, seconds)
 
 
 def peer_folder() -> str | None:
@@ -75,18 +82,17 @@ def peer_folder() -> str | None:
     return f"{places[0]}/utils/reward_score" if places else None
 
 
-def in_peer(folder: str, tests: int, seconds: float) -> tuple[float, float]:
+def in_peer(tests: int, seconds: float) -> tuple[float, float]:
     """verl's `prime_code`: LiveCodeBench's `run_test` in a process for each program."""
-    sys.path.append(folder)
     from prime_code.utils import check_correctness  # type: ignore[import-not-found]
 
     cases = {"inputs": [GIVEN] * tests, "outputs": [EXPECTED] * tests}
-    before, began, done = used(), time.monotonic(), 0
-    while (passed := time.monotonic() - began) < seconds:
+
+    def work() -> None:
         results, _ = check_correctness(cases, PROGRAM, timeout=5, debug=False)
         assert results == [True] * tests, results
-        done += tests
-    return done / passed, done / (used() - before)
+
+    return rates(work, tests, seconds)
 
 
 def throughput(seconds: float) -> None:
@@ -109,8 +115,9 @@ def throughput(seconds: float) -> None:
     if folder is None:
         print("verl's copy of LiveCodeBench's harness is absent here; .venv-bench has it (make bench)")
         return
+    sys.path.append(folder)
     for tests in (1, 10):
-        wall, cpu = in_peer(folder, tests, seconds)
+        wall, cpu = in_peer(tests, seconds)
         print(row.format("verl", tests, wall / tests, wall, cpu / tests, cpu))
 
 

@@ -32,6 +32,7 @@ from acejax.verification.words import is_choice_or_word, meaning, number_of, wor
 MAX_ITEMS = 64
 MAX_SIDES = 8  # of a chain of equations
 BOXES_FROM_END = 4  # boxes that are tried from the end, before the text is walked from its start
+WITH_DEGREES = ("", "deg^1", "radian^1", "celsius^1", "fahrenheit^1")  # units that may stand against a bare degree sign
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _BRACES = re.compile(r"\\(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
@@ -297,9 +298,6 @@ def _signs(node: Node, first: int = 0) -> list[Node]:
 
         results.append(chosen(node))
     return results
-
-
-WITH_DEGREES = ("", "deg^1", "radian^1", "celsius^1", "fahrenheit^1")  # units that may stand against a bare degree sign
 
 
 def _same_item(a: Node, b: Node) -> bool:
