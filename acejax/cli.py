@@ -19,7 +19,12 @@ from acejax.errors import UserError
 from acejax.heap import keep_freed_memory
 from acejax.progress import progress_bar
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__.split(".")[0] if __doc__ else "")
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help=__doc__.split(".")[0] if __doc__ else "",
+)
 
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="A run's configuration.")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, for example seed=1.")]
@@ -34,9 +39,9 @@ def train(
     """Train a policy through all stages of CONFIG, or go on with a run that was interrupted."""
     loaded, _ = load_config(config, overrides or [])
     from acejax.report.page import write_report
-    from acejax.training.console import RunConsole
-    from acejax.training.metrics import RunLog
-    from acejax.training.run import Signals, open_run
+    from acejax.run.console import RunConsole
+    from acejax.run.folder import Signals, open_run
+    from acejax.run.records import RunLog
     from acejax.verification.pool import VerificationPool
 
     v = loaded.verification
@@ -58,7 +63,11 @@ def train(
         stages = [e["stage"] for e in entries]
         if entries and stages[0] != stages[-1]:
             middle = [e for e in entries if e["stage"] not in (stages[0], stages[-1])]
-            console.closing_table([e for e in entries if e["stage"] == stages[0]], [e for e in entries if e["stage"] == stages[-1]], middle)
+            console.closing_table(
+                [e for e in entries if e["stage"] == stages[0]],
+                [e for e in entries if e["stage"] == stages[-1]],
+                middle,
+            )
         console.say(f"report: {write_report(folder)}")
     if not finished:
         raise typer.Exit(130)
@@ -85,7 +94,9 @@ def verify(
     completions: Annotated[Path, typer.Option(help="Completions: problem_id, sample, response.")],
     output: Annotated[Path, typer.Option(help="Where the verdicts go (.jsonl); one that was cut goes on.")],
     workers: Annotated[int, typer.Option(min=1)] = os.cpu_count() or 1,
-    reward: Annotated[str | None, typer.Option(help="module:function, with verl's or TRL's arguments, instead of our verifiers.")] = None,
+    reward: Annotated[
+        str | None, typer.Option(help="module:function, with verl's or TRL's arguments, instead of our verifiers.")
+    ] = None,
     require_think_end: Annotated[bool, typer.Option(help="A response without </think> is wrong.")] = True,
     time_limit_s: Annotated[float, typer.Option(help="CPU seconds per test where a problem states none.")] = 6.0,
     memory_limit_mb: Annotated[int, typer.Option(help="MiB where a problem states none.")] = 512,
@@ -97,12 +108,20 @@ def verify(
     from acejax.verification.verify import summary
     from acejax.verification.verify import verify as verify_file
 
-    limits = {"require_think_end": require_think_end, "time_limit_s": time_limit_s, "memory_limit_mb": memory_limit_mb, "unsafe": unsafe}
+    limits = {
+        "require_think_end": require_think_end,
+        "time_limit_s": time_limit_s,
+        "memory_limit_mb": memory_limit_mb,
+        "unsafe": unsafe,
+    }
     pool = RewardPool(reward, workers) if reward else VerificationPool(workers, **limits)  # type: ignore[arg-type]
     with pool, progress_bar("verify") as progress:
         counts, kept = verify_file(problems, completions, output, pool, workers, progress)
     Console().print(summary(counts))
-    Console().print(f"{sum(counts.values()):,} verdicts in {output}" + (f", {kept:,} of them from before" if kept else ""), soft_wrap=True)
+    Console().print(
+        f"{sum(counts.values()):,} verdicts in {output}" + (f", {kept:,} of them from before" if kept else ""),
+        soft_wrap=True,
+    )
 
 
 @app.command()
@@ -110,14 +129,18 @@ def audit(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
     workers: Annotated[int, typer.Option(min=1)] = os.cpu_count() or 1,
 ) -> None:
-    """Judge the responses that a run recorded again, and list those whose verdict is another one today (exit code 3)."""
-    from acejax.training.audit import audit_run
+    """Judge the responses that a run recorded again, and list those whose verdict is another one today (exit
+    code 3).
+    """
+    from acejax.tools.audit import audit_run
 
     if audit_run(run, workers, Console()):
         raise typer.Exit(3)
 
 
-Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16 or float16 for all tensors; otherwise each keeps its own.")]
+Dtype = Annotated[
+    str | None, typer.Option(help="float32, bfloat16 or float16 for all tensors; otherwise each keeps its own.")
+]
 
 
 @app.command()
@@ -125,10 +148,12 @@ def convert(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="A GGUF file, or any CHECKPOINT.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write.")],
     dtype: Dtype = None,
-    orbax: Annotated[bool, typer.Option("--orbax", help="Write an orbax folder instead of a Hugging Face folder.")] = False,
+    orbax: Annotated[
+        bool, typer.Option("--orbax", help="Write an orbax folder instead of a Hugging Face folder.")
+    ] = False,
 ) -> None:
     """Turn a GGUF file, or any checkpoint, into a Hugging Face folder or an orbax folder."""
-    from acejax.training import export as exports
+    from acejax.tools import export as exports
 
     with progress_bar("converting", in_bytes=True) as progress:
         exports.convert(source, out, dtype, orbax, progress)
@@ -137,14 +162,20 @@ def convert(
 
 @app.command()
 def export(
-    checkpoint: Annotated[str, typer.Argument(metavar="CHECKPOINT", help="RUN[@STEP|@STAGE|@best], a folder or a hub id.")],
+    checkpoint: Annotated[
+        str, typer.Argument(metavar="CHECKPOINT", help="RUN[@STEP|@STAGE|@best], a folder or a hub id.")
+    ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The Hugging Face folder to write.")],
     dtype: Dtype = None,
-    push: Annotated[str | None, typer.Option(metavar="OWNER/NAME", help="Upload the folder to this hub repository too.")] = None,
-    private: Annotated[bool, typer.Option("--private", help="If --push makes the repository, only you can see it.")] = False,
+    push: Annotated[
+        str | None, typer.Option(metavar="OWNER/NAME", help="Upload the folder to this hub repository too.")
+    ] = None,
+    private: Annotated[
+        bool, typer.Option("--private", help="If --push makes the repository, only you can see it.")
+    ] = False,
 ) -> None:
     """Write a checkpoint as a Hugging Face folder, and optionally push it to the hub."""
-    from acejax.training import export as exports
+    from acejax.tools import export as exports
 
     with progress_bar("exporting", in_bytes=True) as progress:
         exports.export_checkpoint(checkpoint, out, dtype, progress)

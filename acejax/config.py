@@ -1,9 +1,9 @@
 """The typed run configuration: YAML files with `extends`, dotted overrides, and the origin of every value.
 
-A configuration is a tree of frozen pydantic models that refuse unknown keys and wrong types. `load_config` merges the files of an
-`extends` chain and the overrides key by key, remembers where each value came from, and validates the whole; every error
-is a UserError that names the place. Stages are a mapping from name to stage in the order in which they run, so that an override
-or a child file addresses one by name; a stage set to null is removed.
+A configuration is a tree of frozen pydantic models that refuse unknown keys and wrong types. `load_config` merges the
+files of an `extends` chain and the overrides key by key, remembers where each value came from, and validates the whole;
+every error is a UserError that names the place. Stages are a mapping from name to stage in the order in which they run,
+so that an override or a child file addresses one by name; a stage set to null is removed.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ class Architecture(Strict):
 
 
 class Policy(Strict):
-    """`preset` names the shape that `init` must have (policy/presets.py). `attention` is the form of attention over whole rows: plain XLA,
-    the splash kernel of TPUs, the flash kernel of GPUs; "auto" takes the device's. `weight_dtype` is that of the weights which are
-    trained: in bfloat16 an update below 1/256 of a weight is lost."""
+    """`preset` names the shape that `init` must have (policy/presets.py). `attention` is the form of attention over
+    whole rows: plain XLA, the splash kernel of TPUs, the flash kernel of GPUs; "auto" takes the device's.
+    `weight_dtype` is that of the weights which are trained: in bfloat16 an update below 1/256 of a weight is lost."""
 
     architecture: Architecture | None = None
     preset: str | None = None
@@ -111,7 +111,9 @@ class Filter(Strict):
 
 
 class Stop(Strict):
-    """Ends a stage before its `steps`: at an accuracy reached in every evaluated domain, or on a plateau of the reward."""
+    """Ends a stage before its `steps`: at an accuracy reached in every evaluated domain, or on a plateau of the
+    reward.
+    """
 
     accuracy: Share | None = None
     plateau_steps: PositiveInt | None = None
@@ -119,8 +121,8 @@ class Stop(Strict):
 
 
 class Stage(Strict):
-    """One stage of the curriculum. Token counts are tokens of the response; learning rates are AdamW's, whose moments each stage begins
-    afresh, as a run of its own would."""
+    """One stage of the curriculum. Token counts are tokens of the response; learning rates are AdamW's, whose moments
+    each stage begins afresh, as a run of its own would."""
 
     kind: Literal["sft", "grpo"]
     steps: PositiveInt
@@ -153,7 +155,9 @@ class Stage(Strict):
 
 
 class Optimizer(Strict):
-    """AdamW. The paper names only AdamW and its learning rates; the other values are its framework's defaults at the time."""
+    """AdamW. The paper names only AdamW and its learning rates; the other values are its framework's defaults at the
+    time.
+    """
 
     beta1: Share = 0.9
     beta2: Share = 0.999
@@ -163,7 +167,9 @@ class Optimizer(Strict):
 
 
 class Sampling(Strict):
-    """`slots`: completions decoded at once; `chunk`: tokens per device call; `stop_ids` join those of the checkpoint."""
+    """`slots`: completions decoded at once; `chunk`: tokens per device call; `stop_ids` join those of the
+    checkpoint.
+    """
 
     slots: PositiveInt = 256
     chunk: PositiveInt = 16
@@ -171,9 +177,9 @@ class Sampling(Strict):
 
 
 class Update(Strict):
-    """`rows` x `row_tokens` make one micro-batch; null: as long as the stage's longest prompt and response. `remat` computes each
-    layer again in the backward pass instead of keeping what it made. `gap_alarm`: a warning is given when a token's log-probability
-    differs by more nats between sampler and trainer."""
+    """`rows` x `row_tokens` make one micro-batch; null: as long as the stage's longest prompt and response. `remat`
+    computes each layer again in the backward pass instead of keeping what it made. `gap_alarm`: a warning is given when
+    a token's log-probability differs by more nats between sampler and trainer."""
 
     rows: PositiveInt = 8
     row_tokens: PositiveInt | None = None
@@ -196,8 +202,8 @@ class EvaluationSet(Strict):
 
 
 class Evaluation(Strict):
-    """Held-out measurement: `samples` completions a problem; `every` steps on `small` problems of each set (0: never). Temperature 0 is
-    greedy."""
+    """Held-out measurement: `samples` completions a problem; `every` steps on `small` problems of each set (0: never).
+    Temperature 0 is greedy."""
 
     sets: dict[str, EvaluationSet] = {}
     samples: PositiveInt = 8
@@ -248,7 +254,9 @@ class RunConfig(Strict):
                 raise ValueError(f"a stage cannot be called '{name}': the summary uses that name; choose another")
             longest, row = self.policy.prompt_tokens + stage.response_tokens, self.update.row_tokens
             if row is not None and row < longest:
-                raise ValueError(f"update.row_tokens={row} is shorter than the {longest} tokens of a sequence of stage '{name}'; raise it")
+                raise ValueError(
+                    f"update.row_tokens={row} is shorter than the {longest} tokens of a sequence of stage '{name}'; raise it"
+                )
             if stage.kind == "grpo" and stage.group_size > self.sampling.slots:
                 raise ValueError(
                     f"stages.{name}.group_size={stage.group_size} exceeds sampling.slots={self.sampling.slots}; raise the slots"
@@ -256,11 +264,15 @@ class RunConfig(Strict):
             if stage.stop.accuracy is not None and not self.evaluation.every:
                 raise ValueError(f"stages.{name}.stop.accuracy needs evaluation.every > 0; set it")
         if self.evaluation.sets and self.evaluation.samples > self.sampling.slots:
-            raise ValueError(f"evaluation.samples={self.evaluation.samples} exceeds sampling.slots={self.sampling.slots}; raise the slots")
+            raise ValueError(
+                f"evaluation.samples={self.evaluation.samples} exceeds sampling.slots={self.sampling.slots}; raise the slots"
+            )
         return self
 
     def identity(self) -> str:
-        """Digest of all that changes the results. Mesh, workers, logging, intervals and numbers of steps are left out."""
+        """Digest of all that changes the results. Mesh, workers, logging, intervals and numbers of steps are left
+        out.
+        """
         tree = self.model_dump()
         for name in ("output", "mesh", "logging", "checkpoints"):
             del tree[name]
@@ -276,7 +288,9 @@ class _Loader(yaml.SafeLoader):
 
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|\.[0-9]+(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+|\.(?:inf|nan))$"),
+    re.compile(
+        r"^[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|\.[0-9]+(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+|\.(?:inf|nan))$"
+    ),
     list("-+0123456789."),
 )
 
@@ -286,8 +300,9 @@ Origins = dict[str, str]
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> tuple[RunConfig, Origins]:
     """Reads `path`, the files that it extends, and `overrides` ("a.b=value", the value in YAML).
 
-    Returns the configuration and, for each dotted key that was set, where ("file:line" or "command line"); the rest are defaults.
-    Raises UserError for a missing file, malformed YAML, an unknown key (with the nearest name) or a wrong type.
+    Returns the configuration and, for each dotted key that was set, where ("file:line" or "command line"); the rest are
+    defaults. Raises UserError for a missing file, malformed YAML, an unknown key (with the nearest name) or a wrong
+    type.
     """
     tree, origins = _read(Path(path), ())
     for text in overrides:
@@ -347,7 +362,9 @@ def _lines(node: yaml.Node | None, path: tuple[str, ...]) -> list[tuple[str, int
     return found
 
 
-def _merge(base: dict[str, Any], base_origins: Origins, top: Mapping[str, Any], origins: Origins, path: tuple[str, ...]) -> None:
+def _merge(
+    base: dict[str, Any], base_origins: Origins, top: Mapping[str, Any], origins: Origins, path: tuple[str, ...]
+) -> None:
     for key, value in top.items():
         here = ".".join((*path, str(key)))
         if isinstance(value, dict) and isinstance(base.get(key), dict):
@@ -384,7 +401,11 @@ def _explain(error: pydantic.ValidationError, origins: Origins) -> str:
     if first["type"] == "extra_forbidden":
         names = _fields_at(first["loc"][:-1])
         near = difflib.get_close_matches(location[-1], names, n=1, cutoff=0.5)
-        hint = f"did you mean '{'.'.join([*location[:-1], near[0]])}'?" if near else f"the keys here are {', '.join(names)}"
+        hint = (
+            f"did you mean '{'.'.join([*location[:-1], near[0]])}'?"
+            if near
+            else f"the keys here are {', '.join(names)}"
+        )
         return f"{origin}: unknown key '{key}'; {hint}"
     if first["type"] == "missing":
         return f"{origin}: key '{key}' is missing; add it"
@@ -413,7 +434,9 @@ def _model_in(kind: Any) -> type[pydantic.BaseModel] | None:
 
 
 def dump_yaml(config: RunConfig, origins: Origins | None = None) -> str:
-    """The whole configuration as YAML; with `origins`, each value is followed by a comment that says where it came from."""
+    """The whole configuration as YAML; with `origins`, each value is followed by a comment that says where it came
+    from.
+    """
     lines: list[str] = []
 
     def write(tree: Mapping[str, Any], path: tuple[str, ...]) -> None:

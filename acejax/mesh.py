@@ -1,8 +1,8 @@
 """Meshes and the placement of arrays: the only file that names mesh axes.
 
-Two axes: `fsdp` splits the rows of a batch and, in training, every weight along its model width; `tensor` splits heads, the
-feed-forward width and the vocabulary. Axes are explicit: an array's sharding is part of its type, and a placement that does not
-divide is an error where it is written.
+Two axes: `fsdp` splits the rows of a batch and, in training, every weight along its model width; `tensor` splits heads,
+the feed-forward width and the vocabulary. Axes are explicit: an array's sharding is part of its type, and a placement
+that does not divide is an error where it is written.
 """
 
 from __future__ import annotations
@@ -24,14 +24,18 @@ class Rules:
     """Which mesh axis splits each logical axis of an array; None keeps it whole."""
 
     batch: str | None = FSDP  # rows are independent: every device works on its own
-    width: str | None = FSDP  # the axis that each big weight has, so the optimizer state is split evenly; gathered for use
+    width: str | None = (
+        FSDP  # the axis that each big weight has, so the optimizer state is split evenly; gathered for use
+    )
     heads: str | None = TENSOR  # key/value heads: attention needs no communication inside a head
     mlp: str | None = TENSOR  # column then row split: one reduction a block
     vocab: str | None = TENSOR  # logits stay split; only their sums travel
     layers: str | None = None  # scanned over, so never split
 
     def spec(self, *axes: str | None) -> PartitionSpec:
-        """The PartitionSpec of an array whose dimensions have these logical names. Raises ValueError if two share a mesh axis."""
+        """The PartitionSpec of an array whose dimensions have these logical names. Raises ValueError if two share a
+        mesh axis.
+        """
         known = {f.name for f in fields(self)}
         used = [getattr(self, axis) if axis in known else None for axis in axes]
         taken = [axis for axis in used if axis is not None]
@@ -60,7 +64,9 @@ def make_mesh(fsdp: int = -1, tensor: int = 1, devices: Sequence[jax.Device] | N
         if sizes[name] == -1 and sizes[other] > 0:
             sizes[name] = count // sizes[other]
     if min(sizes.values()) < 1 or sizes[FSDP] * sizes[TENSOR] != count:
-        raise UserError(f"mesh: fsdp={fsdp} x tensor={tensor} does not divide {count} devices; choose axes whose product is {count}")
+        raise UserError(
+            f"mesh: fsdp={fsdp} x tensor={tensor} does not divide {count} devices; choose axes whose product is {count}"
+        )
     grid = np.array(devices).reshape(sizes[FSDP], sizes[TENSOR])
     return Mesh(grid, (FSDP, TENSOR), axis_types=(AxisType.Explicit, AxisType.Explicit))
 

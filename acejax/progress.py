@@ -20,9 +20,17 @@ from rich.progress import (
 
 @contextmanager
 def progress_bar(what: str, in_bytes: bool = False) -> Iterator[Callable[[int, int], None]]:
-    """Gives the function that takes (done, total): things or, `in_bytes`, bytes; the bar of bytes goes away at the end."""
-    counted = (DownloadColumn(), TransferSpeedColumn()) if in_bytes else (MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    """Gives the function that takes (done, total): things or, `in_bytes`, bytes; the bar of bytes goes away at the
+    end.
+    """
+    counted = (
+        (DownloadColumn(), TransferSpeedColumn())
+        if in_bytes
+        else (MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    )
     console = Console(stderr=True)
-    with Progress(TextColumn(what), BarColumn(), *counted, console=console, transient=in_bytes, disable=not console.is_terminal) as bar:
+    with Progress(
+        TextColumn(what), BarColumn(), *counted, console=console, transient=in_bytes, disable=not console.is_terminal
+    ) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

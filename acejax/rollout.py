@@ -1,4 +1,6 @@
-"""Problems in, verified completions out: sampling and verification overlapped. Training and evaluation share this one door."""
+"""Problems in, verified completions out: sampling and verification overlapped. Training and evaluation share this one
+door.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,8 @@ class Judged:
 
 @dataclass(frozen=True)
 class Rollout:
-    """`groups`: for each prompt its completions in order of sample. Times in seconds: verification counts what sampling did not hide.
+    """`groups`: for each prompt its completions in order of sample. Times in seconds: verification counts what sampling
+    did not hide.
 
     `checks`: what the pool's counters (`VerificationPool.stats`) grew by meanwhile.
     """
@@ -59,7 +62,9 @@ class Rollout:
 
 @dataclass(frozen=True)
 class Sampler:
-    """What sampling needs beside the weights. `slots` completions are decoded at once; prompts hold `prompt_tokens` at most."""
+    """What sampling needs beside the weights. `slots` completions are decoded at once; prompts hold `prompt_tokens` at
+    most.
+    """
 
     config: PolicyConfig
     mesh: Mesh
@@ -73,7 +78,9 @@ class Sampler:
 
 
 def prepare(problems: Sequence[Problem], tokenizer: Any, style: Style, limit: int) -> tuple[list[Prompt], int]:
-    """Renders each problem's prompt; those over `limit` tokens are dropped. Returns the prompts and how many were dropped."""
+    """Renders each problem's prompt; those over `limit` tokens are dropped. Returns the prompts and how many were
+    dropped.
+    """
     prompts = []
     for problem in problems:
         text, ids = render_prompt(problem, tokenizer, style)
@@ -97,13 +104,18 @@ def rollout(
     stage: str,
     watch: Watch,
 ) -> Rollout:
-    """Samples `group` completions of each prompt and has them judged; each goes to the pool as soon as it leaves the device.
+    """Samples `group` completions of each prompt and has them judged; each goes to the pool as soon as it leaves the
+    device.
 
     Raises UserError if a group does not fit in the slots.
     """
     if group > sampler.slots:
-        raise UserError(f"stage '{stage}': a group of {group} does not fit in sampling.slots={sampler.slots}; raise sampling.slots")
-    settings = Settings(group, sampler.prompt_tokens, response_tokens, sampler.chunk, sampler.stop_ids, top_p, sampler.dtype)
+        raise UserError(
+            f"stage '{stage}': a group of {group} does not fit in sampling.slots={sampler.slots}; raise sampling.slots"
+        )
+    settings = Settings(
+        group, sampler.prompt_tokens, response_tokens, sampler.chunk, sampler.stop_ids, top_p, sampler.dtype
+    )
     wave = sampler.slots // group
     total = len(prompts) * group
     before = pool.stats()
@@ -123,7 +135,8 @@ def rollout(
             step=step,
             pad_id=sampler.pad_id,
             rows=min(wave, len(prompts)),
-            between=lambda done, _, start=start: watch("sampling", min(start * group + done, total), total),  # type: ignore[misc]
+            # type: ignore[misc]
+            between=lambda done, _, start=start: watch("sampling", min(start * group + done, total), total),
         )
         for one in finished:
             prompt = part[one.prompt]
@@ -152,7 +165,9 @@ def rollout(
                 watch("verifying", index * group, total)
                 wait([future], timeout=0.5)
         found.sort(key=lambda pair: pair[0].sample)
-        groups.append([Judged(completion, replace(future.result(), sample=completion.sample)) for completion, future in found])
+        groups.append(
+            [Judged(completion, replace(future.result(), sample=completion.sample)) for completion, future in found]
+        )
     verified = time.perf_counter()
     checks = {name: count - before[name] for name, count in pool.stats().items()}
     return Rollout(groups, sampled - started, verified - sampled, checks)

@@ -1,9 +1,11 @@
-"""Tokens a second, forward and forward and backward, beside transformers. Run: `.venv-bench/bin/python benchmarks/forward.py`.
+"""Tokens a second, forward and forward and backward, beside transformers. Run: `.venv-bench/bin/python
+benchmarks/forward.py`.
 
-Both hold the same random weights of a preset in fp32, each in a process of its own, and take turns, so that what else the machine does
-meets both; a turn is one pass that is not counted (the system has to hand over the other's memory) and two that are. The ratio is the
-median over the rounds. Forward gives the logits of every position; forward and backward the gradients of the mean negative
-log-likelihood. acejax keeps freed memory, as it does in its own runs on a CPU; --plain-heap leaves that out.
+Both hold the same random weights of a preset in fp32, each in a process of its own, and take turns, so that what else
+the machine does meets both; a turn is one pass that is not counted (the system has to hand over the other's memory) and
+two that are. The ratio is the median over the rounds. Forward gives the logits of every position; forward and backward
+the gradients of the mean negative log-likelihood. acejax keeps freed memory, as it does in its own runs on a CPU;
+--plain-heap leaves that out.
 """
 
 from __future__ import annotations
@@ -37,7 +39,9 @@ from acejax.policy.transformer import Params, hidden, initialise, logits, score
 SEED = 0
 
 
-def ours(params: Params, ids: np.ndarray, config: PolicyConfig, mesh: jax.sharding.Mesh) -> dict[str, Callable[[], object]]:
+def ours(
+    params: Params, ids: np.ndarray, config: PolicyConfig, mesh: jax.sharding.Mesh
+) -> dict[str, Callable[[], object]]:
     def forward(params: Params, ids: jax.Array, positions: jax.Array, segments: jax.Array) -> jax.Array:
         x, _ = hidden(params, ids, positions, segments, config, TRAINING, jnp.float32, remat=False)
         return logits(params, x, config, TRAINING)
@@ -49,7 +53,10 @@ def ours(params: Params, ids: np.ndarray, config: PolicyConfig, mesh: jax.shardi
 
     steps = np.broadcast_to(np.arange(ids.shape[1], dtype=np.int32), ids.shape)
     with jax.set_mesh(mesh):
-        placed = [place(np.ascontiguousarray(a, np.int32), mesh, TRAINING.spec("batch", None)) for a in (ids, steps, np.ones_like(steps))]
+        placed = [
+            place(np.ascontiguousarray(a, np.int32), mesh, TRAINING.spec("batch", None))
+            for a in (ids, steps, np.ones_like(steps))
+        ]
     programs = {"forward": jax.jit(forward), "forward and backward": jax.jit(jax.grad(loss))}
 
     def run(name: str) -> object:
@@ -103,7 +110,9 @@ def serve(side: str, preset: str, rows: int, tokens: int, kept: bool, asked: Con
         import torch
         import transformers
 
-        versions = f"transformers {transformers.__version__}, torch {torch.__version__} with {torch.get_num_threads()} threads"
+        versions = (
+            f"transformers {transformers.__version__}, torch {torch.__version__} with {torch.get_num_threads()} threads"
+        )
         works = theirs(params, ids, config)
         del params
     for work in works.values():  # compiles
@@ -138,7 +147,9 @@ def main() -> None:
         other.close()
         processes.append(process)
         versions.append(sides[name].recv())
-    print(f"{arguments.preset}, fp32, {arguments.rows} x {arguments.tokens} tokens, seed {SEED}, median of {arguments.rounds} rounds")
+    print(
+        f"{arguments.preset}, fp32, {arguments.rows} x {arguments.tokens} tokens, seed {SEED}, median of {arguments.rounds} rounds"
+    )
     print(f"{platform.machine()} CPU, {os.cpu_count()} cores; {', '.join(versions)}")
     for name in ("forward", "forward and backward"):
         taken: dict[str, list[float]] = {side: [] for side in sides}
@@ -151,7 +162,9 @@ def main() -> None:
         line = f"{name}: {rates}"
         if len(sides) == 2:
             ratios = [peer / mine for mine, peer in zip(taken["acejax"], taken["transformers"], strict=True)]
-            line += f"; acejax is {statistics.median(ratios):.2f} times as fast ({min(ratios):.2f} to {max(ratios):.2f})"
+            line += (
+                f"; acejax is {statistics.median(ratios):.2f} times as fast ({min(ratios):.2f} to {max(ratios):.2f})"
+            )
         print(line)
     for connection in sides.values():
         connection.send(None)

@@ -1,7 +1,9 @@
-"""Host memory that an import needs beyond the policy itself, on eight emulated devices. Run: `python benchmarks/import_memory.py`.
+"""Host memory that an import needs beyond the policy itself, on eight emulated devices. Run: `python
+benchmarks/import_memory.py`.
 
-Writes a synthetic checkpoint of 3 GB in 8 shards, imports it, and prints the peak of the process's own memory (RssAnon + RssShmem, which
-leave out pages of mapped files) above the bytes of the final arrays. Exit code 1 where that passes --limit.
+Writes a synthetic checkpoint of 3 GB in 8 shards, imports it, and prints the peak of the process's own memory (RssAnon
++ RssShmem, which leave out pages of mapped files) above the bytes of the final arrays. Exit code 1 where that passes
+--limit.
 """
 
 from __future__ import annotations
@@ -14,7 +16,9 @@ import time
 from pathlib import Path
 
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8 --xla_cpu_collective_call_terminate_timeout_seconds=600"
+os.environ["XLA_FLAGS"] = (
+    "--xla_force_host_platform_device_count=8 --xla_cpu_collective_call_terminate_timeout_seconds=600"
+)
 
 import jax
 import numpy as np
@@ -63,12 +67,18 @@ def write(out: Path, config: PolicyConfig, dtype: str) -> None:
 
     tensors = {name: tensor(n, shape) for n, (name, shape) in enumerate(port.tensor_shapes(config))}
     total = sum(t.nbytes for t in tensors.values())
-    folders.SHARD_BYTES = next(size for size in range(total // SHARDS, total, MB) if len(folders.split(tensors, size)) <= SHARDS)
+    folders.SHARD_BYTES = next(
+        size for size in range(total // SHARDS, total, MB) if len(folders.split(tensors, size)) <= SHARDS
+    )
     folders.write_folder(out, to_hf(config), tensors, {}, None)
 
 
 def checksums(params: object) -> list[float]:
-    return [float(np.asarray(shard.data, np.float64).sum()) for leaf in jax.tree.leaves(params) for shard in leaf.addressable_shards]
+    return [
+        float(np.asarray(shard.data, np.float64).sum())
+        for leaf in jax.tree.leaves(params)
+        for shard in leaf.addressable_shards
+    ]
 
 
 def main() -> int:
@@ -98,8 +108,12 @@ def main() -> int:
     held = sum(shard.data.nbytes for leaf in jax.tree.leaves(params) for shard in leaf.addressable_shards)
     above = peak.bytes - before - held
     print(f"jax {jax.__version__}, {jax.device_count()} emulated devices, mesh fsdp=4 tensor=2")
-    print(f"checkpoint: {stored / 1e9:.2f} GB of {arguments.stored} in {len(files)} files, {config.parameters / 1e9:.2f}G weights")
-    print(f"imported as float32 in {seconds:.1f} s: arrays {held / MB:.0f} MB, process grew by {(after - before) / MB:.0f} MB")
+    print(
+        f"checkpoint: {stored / 1e9:.2f} GB of {arguments.stored} in {len(files)} files, {config.parameters / 1e9:.2f}G weights"
+    )
+    print(
+        f"imported as float32 in {seconds:.1f} s: arrays {held / MB:.0f} MB, process grew by {(after - before) / MB:.0f} MB"
+    )
     print(f"peak above the final arrays: {above / MB:.0f} MB (limit {arguments.limit} MB)")
     same = checksums(params) == sums
     print(f"after deleting the source the weights are {'the same' if same else 'DIFFERENT'}")

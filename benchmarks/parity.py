@@ -1,8 +1,10 @@
-"""acejax beside transformers on a real checkpoint, fp32, CPU. Run: `.venv-bench/bin/python benchmarks/parity.py [FOLDER]`.
+"""acejax beside transformers on a real checkpoint, fp32, CPU. Run: `.venv-bench/bin/python benchmarks/parity.py
+[FOLDER]`.
 
-FOLDER is a Hugging Face folder; by default models/smollm2-135m, which `make smollm2` makes. Prints the largest difference of logits on 5
-texts of 200 tokens, how many of 20 greedy continuations of 64 tokens are the same in every token, and, after one update of all weights,
-the difference between the policy in memory and its export opened by transformers. Exit code 1 where something passes its limit.
+FOLDER is a Hugging Face folder; by default models/smollm2-135m, which `make smollm2` makes. Prints the largest
+difference of logits on 5 texts of 200 tokens, how many of 20 greedy continuations of 64 tokens are the same in every
+token, and, after one update of all weights, the difference between the policy in memory and its export opened by
+transformers. Exit code 1 where something passes its limit.
 """
 
 from __future__ import annotations
@@ -32,14 +34,31 @@ from acejax.sampling.decode import Settings, sample
 TEXTS, TEXT_TOKENS = 5, 200
 PROMPTS, NEW_TOKENS = 20, 64
 LOGITS_LIMIT = 2e-3
-SUBJECTS = ("a river", "prime numbers", "an old clock", "the number zero", "a bridge", "tea", "sorting a list", "the moon", "maps", "salt")
-REQUESTS = ("Explain {} to a child in a few sentences, then ask a question.", "Write down three facts about {} as a numbered list.")
+SUBJECTS = (
+    "a river",
+    "prime numbers",
+    "an old clock",
+    "the number zero",
+    "a bridge",
+    "tea",
+    "sorting a list",
+    "the moon",
+    "maps",
+    "salt",
+)
+REQUESTS = (
+    "Explain {} to a child in a few sentences, then ask a question.",
+    "Write down three facts about {} as a numbered list.",
+)
 
 
 def prompts(tokenizer: object) -> list[list[int]]:
     """Twenty chat prompts."""
     asked = [request.format(subject) for subject in SUBJECTS for request in REQUESTS]
-    texts = [tokenizer.apply_chat_template([{"role": "user", "content": a}], tokenize=False, add_generation_prompt=True) for a in asked]
+    texts = [
+        tokenizer.apply_chat_template([{"role": "user", "content": a}], tokenize=False, add_generation_prompt=True)
+        for a in asked
+    ]
     return [list(tokenizer.encode(text, add_special_tokens=False)) for text in texts]
 
 
@@ -53,16 +72,27 @@ def ours(params: Params, ids: np.ndarray, config: PolicyConfig, mesh: jax.shardi
 
 
 @functools.partial(jax.jit, static_argnames="config")
-def _forward(params: Params, ids: jax.Array, positions: jax.Array, segments: jax.Array, config: PolicyConfig) -> jax.Array:
+def _forward(
+    params: Params, ids: jax.Array, positions: jax.Array, segments: jax.Array, config: PolicyConfig
+) -> jax.Array:
     x, _ = hidden(params, ids, positions, segments, config, TRAINING, jnp.float32)
     return logits(params, x, config, TRAINING)
 
 
 def after_one_update(params: Params, rows: list[list[int]], config: PolicyConfig, mesh: jax.sharding.Mesh) -> Params:
-    """The weights after a supervised update on the rows, at a rate that moves the logits visibly. `params` are donated."""
+    """The weights after a supervised update on the rows, at a rate that moves the logits visibly. `params` are
+    donated.
+    """
     optimizer = Optimizer(0.9, 0.999, 1e-8, 0.01, 1.0)
     batches = pack([Item(row[:20], row[20:], 1.0) for row in rows], len(rows), TEXT_TOKENS, 0, 0)
-    common = {"temperature": 1.0, "config": config, "optimizer": optimizer, "mesh": mesh, "dtype": "float32", "remat": True}
+    common = {
+        "temperature": 1.0,
+        "config": config,
+        "optimizer": optimizer,
+        "mesh": mesh,
+        "dtype": "float32",
+        "remat": True,
+    }
     return update(params, initial_state(params, optimizer, mesh), batches, learning_rate=2e-6, **common)[0]
 
 
@@ -95,7 +125,10 @@ def main() -> int:
     common = {"seed": 0, "step": 0, "pad_id": tokenizer.eos_token_id}
     sampling = convert(params, config, mesh, "float32")
     named = [(str(n), ids) for n, ids in enumerate(asked)]
-    found = {f.prompt: list(f.ids) for f in sample(sampling, named, config=config, mesh=mesh, settings=settings, temperature=0.0, **common)}
+    found = {
+        f.prompt: list(f.ids)
+        for f in sample(sampling, named, config=config, mesh=mesh, settings=settings, temperature=0.0, **common)
+    }
     same = 0
     for n, ids in enumerate(asked):
         out = theirs.generate(
@@ -120,10 +153,16 @@ def main() -> int:
 
     print(f"{folder.name}: {config.model_type}, {config.parameters / 1e6:.1f}M weights, fp32")
     versions = f"jax {jax.__version__}, transformers {transformers.__version__}, torch {torch.__version__}"
-    print(f"{jax.devices()[0].device_kind}, {os.cpu_count()} cores; Python {platform.python_version()}, {versions}; no randomness")
+    print(
+        f"{jax.devices()[0].device_kind}, {os.cpu_count()} cores; Python {platform.python_version()}, {versions}; no randomness"
+    )
     print(f"logits, {TEXTS} texts of {TEXT_TOKENS} tokens: largest difference {worst:.1e} (limit {LOGITS_LIMIT})")
-    print(f"greedy, {PROMPTS} prompts, {NEW_TOKENS} tokens: {same} of {len(asked)} continuations are the same in every token")
-    print(f"after one update (logits moved by up to {moved:.2f}), export opened by transformers: largest difference {exported:.1e}")
+    print(
+        f"greedy, {PROMPTS} prompts, {NEW_TOKENS} tokens: {same} of {len(asked)} continuations are the same in every token"
+    )
+    print(
+        f"after one update (logits moved by up to {moved:.2f}), export opened by transformers: largest difference {exported:.1e}"
+    )
     return int(worst > LOGITS_LIMIT or same < len(asked) or exported > LOGITS_LIMIT or moved < 0.1)
 
 

@@ -1,7 +1,9 @@
-"""What AutoTokenizer makes of a tokenizer's files, held to the `tokenizers` library, on real texts; and the prompts of the named styles.
+"""What AutoTokenizer makes of a tokenizer's files, held to the `tokenizers` library, on real texts; and the prompts of
+the named styles.
 
-Run: `python benchmarks/tokenizer.py --data DIR [--tokenizer FOLDER]`. DIR holds math/math_train.jsonl, math/gsm8k_test.jsonl and
-code/leetcode_train.jsonl; FOLDER is DIR/tokenizers/qwen2.5 if not given. Exit code 1 where anything differs.
+Run: `python benchmarks/tokenizer.py --data DIR [--tokenizer FOLDER]`. DIR holds math/math_train.jsonl,
+math/gsm8k_test.jsonl and code/leetcode_train.jsonl; FOLDER is DIR/tokenizers/qwen2.5 if not given. Exit code 1 where
+anything differs.
 """
 
 from __future__ import annotations
@@ -52,7 +54,9 @@ def with_r1_markers(folder: Path, out: Path) -> Path:
     """A tokenizer that knows R1's markers besides, and begins its texts with R1's BOS."""
     raw = Tokenizer.from_file(str(folder / "tokenizer.json"))
     raw.add_special_tokens([R1_BOS, R1_USER, R1_ASSISTANT])
-    raw.post_processor = processors.TemplateProcessing(single=f"{R1_BOS} $A", special_tokens=[(R1_BOS, raw.token_to_id(R1_BOS))])
+    raw.post_processor = processors.TemplateProcessing(
+        single=f"{R1_BOS} $A", special_tokens=[(R1_BOS, raw.token_to_id(R1_BOS))]
+    )
     raw.save(str(out / "tokenizer.json"))
     (out / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "", "bos_token": R1_BOS}))
     return out
@@ -73,7 +77,10 @@ def main() -> int:
         print(error)
         return 1
     raw = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    print(f"{folder.name}: {type(tokenizer).__name__}, {token_count(tokenizer):,} ids; Python {platform.python_version()}", end="")
+    print(
+        f"{folder.name}: {type(tokenizer).__name__}, {token_count(tokenizer):,} ids; Python {platform.python_version()}",
+        end="",
+    )
     print("".join(f", {name} {version(name)}" for name in ("transformers", "tokenizers")))
 
     math = rows(given.data / "math" / "math_train.jsonl", PROBLEMS)
@@ -91,7 +98,9 @@ def main() -> int:
         line("GSM8K solutions", solved, ids, tokenizer, raw),
         line("LeetCode reference solutions", code, ids, tokenizer, raw),
     ]
-    lines = [pair for text in code for pair in zip(text.split("\n"), tokenizer.decode(ids(text)).split("\n"), strict=False)]
+    lines = [
+        pair for text in code for pair in zip(text.split("\n"), tokenizer.decode(ids(text)).split("\n"), strict=False)
+    ]
     indented = [(a, b) for a, b in lines if a[:1].isspace()]
     kept = sum(a[: len(a) - len(a.lstrip())] == b[: len(b) - len(b.lstrip())] for a, b in indented)
     right.append(kept == len(indented))

@@ -1,8 +1,10 @@
-"""The code verifier: programs and tests per second; with data, whether it is right about reference solutions and mutated ones.
+"""The code verifier: programs and tests per second; with data, whether it is right about reference solutions and
+mutated ones.
 
-Run: `python benchmarks/verify_code.py [--seconds S] [--data DIR] [--limit N]`. DIR holds `code/leetcode_train.jsonl`, rows of
-`problem`, `solutions` and `tests.functional`. Each reference must be judged correct. Of each, the first mutation (a comparison,
-an operator or a constant changed) that makes a test fail when the row's own test program is executed directly must be judged wrong.
+Run: `python benchmarks/verify_code.py [--seconds S] [--data DIR] [--limit N]`. DIR holds `code/leetcode_train.jsonl`,
+rows of `problem`, `solutions` and `tests.functional`. Each reference must be judged correct. Of each, the first
+mutation (a comparison, an operator or a constant changed) that makes a test fail when the row's own test program is
+executed directly must be judged wrong.
 """
 
 from __future__ import annotations
@@ -24,10 +26,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from acejax.problems.readers import read_problems
-from acejax.verification import child
-from acejax.verification.code import judge_program
 from acejax.verification.pool import VerificationPool
-from acejax.verification.sandbox import InfraError, Sandbox
+from acejax.verification.programs import execute
+from acejax.verification.programs.judge import judge_program
+from acejax.verification.programs.sandbox import InfraError, Sandbox
 
 PROGRAM = "n = int(input())\nprint(sum(i * i for i in range(n)))\n"
 GIVEN, EXPECTED = "10\n", "285\n"
@@ -43,10 +45,14 @@ def cpu_seconds(pid: int) -> float:
 
 def used() -> float:
     """CPU seconds of this process and of those that it has waited for."""
-    return sum(resource.getrusage(who).ru_utime + resource.getrusage(who).ru_stime for who in (0, resource.RUSAGE_CHILDREN))
+    return sum(
+        resource.getrusage(who).ru_utime + resource.getrusage(who).ru_stime for who in (0, resource.RUSAGE_CHILDREN)
+    )
 
 
-def rates(work: Callable[[], None], tests: int, seconds: float, used: Callable[[], float] = used) -> tuple[float, float]:
+def rates(
+    work: Callable[[], None], tests: int, seconds: float, used: Callable[[], float] = used
+) -> tuple[float, float]:
     """Tests per second of wall time and per second of CPU, where `work` runs one program with `tests` tests."""
     before, began, done = used(), time.monotonic(), 0
     while (passed := time.monotonic() - began) < seconds:
@@ -69,14 +75,18 @@ def in_sandbox(sandbox: Sandbox, tests: int, seconds: float) -> tuple[float, flo
 
 def in_subprocess(seconds: float) -> tuple[float, float]:
     def work() -> None:
-        out = subprocess.run([sys.executable, "-I", "-c", PROGRAM], input=GIVEN, capture_output=True, text=True, check=True).stdout
+        out = subprocess.run(
+            [sys.executable, "-I", "-c", PROGRAM], input=GIVEN, capture_output=True, text=True, check=True
+        ).stdout
         assert out == EXPECTED
 
     return rates(work, 1, seconds)
 
 
 def peer_folder() -> str | None:
-    """Where verl keeps its graders, if it is installed. They are loaded from there alone: verl itself imports much else."""
+    """Where verl keeps its graders, if it is installed. They are loaded from there alone: verl itself imports much
+    else.
+    """
     found = find_spec("verl")
     places = found.submodule_search_locations if found else None
     return f"{places[0]}/utils/reward_score" if places else None
@@ -96,7 +106,9 @@ def in_peer(tests: int, seconds: float) -> tuple[float, float]:
 
 
 def throughput(seconds: float) -> None:
-    print(f"{'runner':<14}{'tests/program':>14}{'programs/s':>12}{'tests/s':>10}{'programs/CPU s':>16}{'tests/CPU s':>13}")
+    print(
+        f"{'runner':<14}{'tests/program':>14}{'programs/s':>12}{'tests/s':>10}{'programs/CPU s':>16}{'tests/CPU s':>13}"
+    )
     row = "{:<14}{:>14}{:>12.0f}{:>10.0f}{:>16.0f}{:>13.0f}"
     for backend in ("bubblewrap", "rlimits"):
         with Sandbox(backend) as sandbox:
@@ -171,11 +183,11 @@ def passes_directly(source: str, test: str) -> bool | None:
             resource.setrlimit(resource.RLIMIT_CPU, (DIRECT_CPU_S, DIRECT_CPU_S))
             resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
             signal.alarm(10 * DIRECT_CPU_S)
-            sys.setrecursionlimit(child.RECURSION_LIMIT)
-            names = child.prelude() | {"__name__": "solution"}
+            sys.setrecursionlimit(execute.RECURSION_LIMIT)
+            names = execute.prelude() | {"__name__": "solution"}
             for kind, name in (("ListNode", "list"), ("TreeNode", "tree")):
-                names[f"{name}_node"] = lambda value, kind=kind: child.build(value, kind)
-                names[f"is_same_{name}"] = lambda a, b, kind=kind: child.flatten(a, kind) == child.flatten(b, kind)
+                names[f"{name}_node"] = lambda value, kind=kind: execute.build(value, kind)
+                names[f"is_same_{name}"] = lambda a, b, kind=kind: execute.flatten(a, kind) == execute.flatten(b, kind)
             exec(compile(source + "\n" + test, "direct", "exec"), names)
             status = 0
         finally:
@@ -191,19 +203,29 @@ def references(path: Path, limit: int | None) -> None:
     print(f"\nLeetCode: {len(problems)} reference solutions, {typed} of them with lists or trees")
     with VerificationPool(1, time_limit_s=10.0) as pool:
         began = time.monotonic()
-        futures = [pool.submit(p, 0, f"</think>\n```python\n{row['solutions']}\n```") for p, row in zip(problems, rows, strict=True)]
+        futures = [
+            pool.submit(p, 0, f"</think>\n```python\n{row['solutions']}\n```")
+            for p, row in zip(problems, rows, strict=True)
+        ]
         verdicts = [future.result() for future in futures]
         passed = time.monotonic() - began
     right = sum(v.verdict == "correct" for v in verdicts)
-    print(f"references judged correct: {right} of {len(rows)} ({right / len(rows):.2%}) in {passed:.1f} s by one worker")
+    print(
+        f"references judged correct: {right} of {len(rows)} ({right / len(rows):.2%}) in {passed:.1f} s by one worker"
+    )
     for verdict, row in zip(verdicts, rows, strict=True):
         if verdict.verdict != "correct":
-            direct = {True: "passes", False: "fails", None: "does not end"}[passes_directly(row["solutions"], row["tests"]["functional"])]
+            direct = {True: "passes", False: "fails", None: "does not end"}[
+                passes_directly(row["solutions"], row["tests"]["functional"])
+            ]
             print(f"  {verdict.problem_id}: {verdict.verdict}, {verdict.reason}; executed directly it {direct}")
     results: Counter[str] = Counter()
     with Sandbox() as sandbox:
         for problem, row in zip(problems, rows, strict=True):
-            source = next((m for m in mutations(row["solutions"]) if passes_directly(m, row["tests"]["functional"]) is False), None)
+            source = next(
+                (m for m in mutations(row["solutions"]) if passes_directly(m, row["tests"]["functional"]) is False),
+                None,
+            )
             if source is None:
                 results["without a mutation that fails"] += 1
                 print(f"  {problem.id}: no mutation fails when executed directly")
@@ -224,7 +246,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--limit", type=int)
     options = parser.parse_args()
-    print(f"python {platform.python_version()}, Linux {platform.release()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    print(
+        f"python {platform.python_version()}, Linux {platform.release()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+    )
     throughput(options.seconds)
     if options.data:
         references(options.data / "code" / "leetcode_train.jsonl", options.limit)

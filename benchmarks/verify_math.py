@@ -1,10 +1,12 @@
-r"""Accuracy and speed of the mathematics verifier, peers beside it. Run: `python benchmarks/verify_math.py [--data DIR]`.
+r"""Accuracy and speed of the mathematics verifier, peers beside it. Run: `python benchmarks/verify_math.py [--data
+DIR]`.
 
-The equivalence cases are those of math_cases.jsonl beside this file: kind, answer, reference (or several), and whether they are
-equal. Each grader runs in a process of its own, which is killed when one check passes DEADLINE_S: that check counts as wrong.
-Seconds are CPU seconds of one core; graders are warm, and no case is seen before it is timed.
+The equivalence cases are those of math_cases.jsonl beside this file: kind, answer, reference (or several), and whether
+they are equal. Each grader runs in a process of its own, which is killed when one check passes DEADLINE_S: that check
+counts as wrong. Seconds are CPU seconds of one core; graders are warm, and no case is seen before it is timed.
 
-With `--data DIR`, instead: the references of DIR/math/*.jsonl against themselves and against each other, and AIME's solutions.
+With `--data DIR`, instead: the references of DIR/math/*.jsonl against themselves and against each other, and AIME's
+solutions.
 """
 
 from __future__ import annotations
@@ -29,13 +31,19 @@ from typing import Any
 CASES = Path(__file__).with_name("math_cases.jsonl")
 DEADLINE_S = 20.0
 MEMORY_BYTES = 6 << 30
-WARM_UP = [("1/2", "0.5"), (r"\sqrt{12}", r"2\sqrt{3}"), ("x+x", "2x"), (r"\sum_{k=1}^{m} k", r"\frac{m(m+1)}{2}"), ("(1,3]", "(1,4)")]
+WARM_UP = [
+    ("1/2", "0.5"),
+    (r"\sqrt{12}", r"2\sqrt{3}"),
+    ("x+x", "2x"),
+    (r"\sum_{k=1}^{m} k", r"\frac{m(m+1)}{2}"),
+    ("(1,3]", "(1,4)"),
+]
 
 Grader = Callable[[str, list[str]], bool]
 
 
 def ours() -> Grader:
-    from acejax.verification.math import equivalent
+    from acejax.verification.math.judge import equivalent
 
     return lambda answer, references: any(equivalent(answer, reference) for reference in references)
 
@@ -60,7 +68,8 @@ def tunix() -> Grader:
     module = importlib.util.module_from_spec(file)
     file.loader.exec_module(module)
     return lambda answer, references: any(
-        module.grade_answer_mathd(answer, reference) or module.grade_answer_sympy(answer, reference) for reference in references
+        module.grade_answer_mathd(answer, reference) or module.grade_answer_sympy(answer, reference)
+        for reference in references
     )
 
 
@@ -102,7 +111,9 @@ class Process:
 
     def start(self) -> None:
         command = [sys.executable, __file__, "--serve", self.name]
-        self.child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.child = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
         self.absent = (self.read(120.0) or {}).get("absent")
 
     def read(self, seconds: float) -> dict[str, Any] | None:
@@ -135,7 +146,10 @@ class Process:
 
 def read_cases() -> list[dict[str, Any]]:
     cases = [json.loads(line) for line in CASES.read_text(encoding="utf-8").splitlines()]
-    return [case | {"references": [case["reference"]] if isinstance(case["reference"], str) else case["reference"]} for case in cases]
+    return [
+        case | {"references": [case["reference"]] if isinstance(case["reference"], str) else case["reference"]}
+        for case in cases
+    ]
 
 
 def compare_on_cases(processes: list[Process], show_wrong: bool) -> None:
@@ -195,7 +209,7 @@ def compare_on_integers(processes: list[Process]) -> None:
 
 
 def time_extraction() -> None:
-    from acejax.verification.math import judge_math
+    from acejax.verification.math.judge import judge_math
 
     print("\nA response of 100,000 characters, extraction and check (best and median of 200)")
     body = r"Then $x_{1} = \frac{1}{2}$, so maybe \boxed{3}; wait. "
@@ -215,7 +229,7 @@ def time_extraction() -> None:
 
 def check_references(folder: Path) -> bool:
     """Prints what references of known data sets equal, and which AIME solutions disagree with their references."""
-    from acejax.verification.math import equivalent, extract_boxed
+    from acejax.verification.math.judge import equivalent, extract_boxed
 
     passed = True
     for name in ("math_train", "math500"):
@@ -227,7 +241,9 @@ def check_references(folder: Path) -> bool:
         same = [pair for pair in pairs if equivalent(*pair)]
         seconds = time.process_time() - began
         missing = len(records) - len(references)
-        print(f"{name}: {len(records)} records, {missing} without a reference; {len(references) - len(apart)} equal themselves")
+        print(
+            f"{name}: {len(records)} records, {missing} without a reference; {len(references) - len(apart)} equal themselves"
+        )
         print(
             f"  {len(pairs)} pairs of two different texts: {len(same)} equal, {len(pairs) / seconds:.0f} checks/s; each pair found equal:"
         )
@@ -237,9 +253,13 @@ def check_references(folder: Path) -> bool:
     records = [json.loads(line) for line in (folder / "aime_1983_2023.jsonl").read_text(encoding="utf-8").splitlines()]
     records += [json.loads(line) for line in (folder / "aime24.jsonl").read_text(encoding="utf-8").splitlines()]
     boxed = [(record, extract_boxed(record["solution"] or "", False)[0]) for record in records]
-    wrong = [(record, answer) for record, answer in boxed if answer is None or not equivalent(answer, str(record["answer"]))]
+    wrong = [
+        (record, answer) for record, answer in boxed if answer is None or not equivalent(answer, str(record["answer"]))
+    ]
     share = 1 - len(wrong) / len(records)
-    print(f"AIME: the boxed answers of {len(records)} solutions, {100 * share:.2f}% agree with the reference; the others (None: no box):")
+    print(
+        f"AIME: the boxed answers of {len(records)} solutions, {100 * share:.2f}% agree with the reference; the others (None: no box):"
+    )
     for record, answer in wrong:
         where = f"{record.get('year', '')} {record.get('problem_number', record.get('id'))}"
         print(f"    {where}: solution {answer!r}, reference {record['answer']!r}")

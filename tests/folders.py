@@ -1,4 +1,6 @@
-"""Small tokenizer folders: the built-in one, and one with the markers, the BOS and a chat template after the manner of R1."""
+"""Small tokenizer folders: the built-in one, and one with the markers, the BOS and a chat template after the manner of
+R1.
+"""
 
 import json
 from pathlib import Path

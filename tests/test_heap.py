@@ -29,6 +29,8 @@ def pages_of_second_array(how: str) -> int:
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="the C library is not glibc")
 def test_a_freed_array_is_used_again() -> None:
-    """128 MB, a second time: no page of it is fresh, where by default each one is (in whatever size the system hands them out)."""
+    """128 MB, a second time: no page of it is fresh, where by default each one is (in whatever size the system hands
+    them out).
+    """
     assert pages_of_second_array("kept") == 0
     assert pages_of_second_array("default") > 10

@@ -56,7 +56,9 @@ def imports(module: str) -> frozenset[str]:
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
             if node.level:
-                base = ".".join([*package.split(".")[: len(package.split(".")) - node.level + 1], *([base] if base else [])])
+                base = ".".join(
+                    [*package.split(".")[: len(package.split(".")) - node.level + 1], *([base] if base else [])]
+                )
             inner = {f"{base}.{alias.name}" for alias in node.names}
             # `from package import module` is an import of the module, `from module import name` is not one of the name.
             found.update(inner & MODULES.keys())
@@ -82,7 +84,9 @@ def test_a_room_stands_above_all_it_imports(module: str) -> None:
     assert room(module) in FLOOR, f"give {room(module)!r} a floor in FLOORS"
     for name in ours(module):
         same = room(name) == room(module)
-        assert same or FLOOR[room(name)] < FLOOR[room(module)], f"{module} may not import {name}: it is not on a lower floor"
+        assert same or FLOOR[room(name)] < FLOOR[room(module)], (
+            f"{module} may not import {name}: it is not on a lower floor"
+        )
     assert not top(imports(module)) & NOWHERE
 
 
@@ -119,7 +123,12 @@ def test_a_room_without_jax_never_loads_it(name: str) -> None:
 
 def in_git() -> list[Path]:
     """Files that are, or would be, in git; a copy without git has no such list."""
-    run = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
+    run = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
     if run.returncode:
         pytest.skip("not a git checkout")
     return [ROOT / name for name in run.stdout.split("\0") if name and (ROOT / name).is_file()]

@@ -1,4 +1,5 @@
-"""The quickstart learns, and what it learns is not format or luck. An hour of CPU for all; ACEJAX_LEARNING_SEEDS=0 takes one seed.
+"""The quickstart learns, and what it learns is not format or luck. An hour of CPU for all; ACEJAX_LEARNING_SEEDS=0
+takes one seed.
 
 Each test prints what it measured; docs/results.md quotes the output.
 """
@@ -45,11 +46,18 @@ def test_held_out_accuracy_rises_in_both_domains(runs, seed):
     _, summary = runs(seed)
     for domain, least in (("math", 0.25), ("code", 0.20)):
         start, end = entry(summary, "start", domain), entry(summary, "end", domain)
-        by = {d: round(end["by_difficulty"][d]["avg"] - start["by_difficulty"][d]["avg"], 3) for d in start["by_difficulty"]}
+        by = {
+            d: round(end["by_difficulty"][d]["avg"] - start["by_difficulty"][d]["avg"], 3)
+            for d in start["by_difficulty"]
+        }
         wrong = sum(n for reason, n in start["reasons"].items() if reason != "ok")
         missing = sum(n for reason, n in start["reasons"].items() if reason in FORMAT) / wrong
-        print(f"{domain}: avg@8 {start['avg']:.3f} -> {end['avg']:.3f}, pass@8 {start['pass']:.3f} -> {end['pass']:.3f}")
-        print(f"{domain}: gain by difficulty {by}, {missing:.3f} of the failures at the start are a missing box or code")
+        print(
+            f"{domain}: avg@8 {start['avg']:.3f} -> {end['avg']:.3f}, pass@8 {start['pass']:.3f} -> {end['pass']:.3f}"
+        )
+        print(
+            f"{domain}: gain by difficulty {by}, {missing:.3f} of the failures at the start are a missing box or code"
+        )
         assert 0.15 <= start["avg"] <= 0.45
         assert end["avg"] - start["avg"] >= least
         assert end["pass"] >= start["pass_low"]
@@ -60,7 +68,9 @@ def test_held_out_accuracy_rises_in_both_domains(runs, seed):
 def test_permuted_verdicts_teach_nothing(runs, tmp_path):
     run, summary = runs(SEEDS[0])
     permuted = [f"stages.{name}.permute_verdicts=true" for name in GRPO]
-    control = train(tmp_path / "permuted", f"seed={SEEDS[0]}", f"init={run}@warm_start", "stages.warm_start=null", *permuted)
+    control = train(
+        tmp_path / "permuted", f"seed={SEEDS[0]}", f"init={run}@warm_start", "stages.warm_start=null", *permuted
+    )
     for domain in ("math", "code"):
         start, end = entry(summary, "start", domain)["avg"], entry(control, "end", domain)["avg"]
         print(f"{domain}, verdicts permuted within each step: avg@8 {start:.3f} -> {end:.3f}")
@@ -68,7 +78,9 @@ def test_permuted_verdicts_teach_nothing(runs, tmp_path):
 
 
 def test_more_of_the_warm_start_is_reported_beside_it(runs, tmp_path):
-    """As many more supervised steps as fit in the time that reinforcement took: what imitation alone would have reached."""
+    """As many more supervised steps as fit in the time that reinforcement took: what imitation alone would have
+    reached.
+    """
     run, summary = runs(SEEDS[0])
     steps = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     steps = [r for r in steps if r["kind"] == "step"]
@@ -76,7 +88,9 @@ def test_more_of_the_warm_start_is_reported_beside_it(runs, tmp_path):
     budget = sum(r["seconds_step"] for r in steps if r["stage"] in GRPO)
     more = round(budget / (sum(supervised) / len(supervised)))
     drop = [f"stages.{name}=null" for name in GRPO]
-    control = train(tmp_path / "continued", f"seed={SEEDS[0]}", f"init={run}@warm_start", f"stages.warm_start.steps={more}", *drop)
+    control = train(
+        tmp_path / "continued", f"seed={SEEDS[0]}", f"init={run}@warm_start", f"stages.warm_start.steps={more}", *drop
+    )
     for domain in ("math", "code"):
         start, end = entry(summary, "start", domain)["avg"], entry(control, "warm_start", domain)["avg"]
         reinforced = entry(summary, "end", domain)["avg"]

@@ -1,4 +1,6 @@
-"""The suite notices the two mistakes that matter most: a sign flipped in the advantage, and a loss mask off by one token."""
+"""The suite notices the two mistakes that matter most: a sign flipped in the advantage, and a loss mask off by one
+token.
+"""
 
 import os
 import shutil
@@ -10,12 +12,32 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 MUTATIONS = {
-    "the advantage's sign is flipped": ("acejax/grpo/objective.py", "ratio * advantages, 0.0", "ratio * -advantages, 0.0"),
+    "the advantage's sign is flipped": (
+        "acejax/grpo/objective.py",
+        "ratio * advantages, 0.0",
+        "ratio * -advantages, 0.0",
+    ),
     "advantages are measured the wrong way round": ("acejax/grpo/objective.py", "kept - mean, 0.0", "mean - kept, 0.0"),
-    "the loss mask begins a token late": ("acejax/grpo/packing.py", "loss_mask[row, begin:end]", "loss_mask[row, begin + 1 : end]"),
-    "the loss mask begins a token early": ("acejax/grpo/packing.py", "loss_mask[row, begin:end]", "loss_mask[row, begin - 1 : end]"),
-    "the stop token is not trained on": ("acejax/grpo/packing.py", "loss_mask[row, begin:end]", "loss_mask[row, begin : end - 1]"),
-    "the update's mask is shifted against its targets": ("acejax/grpo/update.py", "rows.loss_mask[:, 1:]", "rows.loss_mask[:, :-1]"),
+    "the loss mask begins a token late": (
+        "acejax/grpo/packing.py",
+        "loss_mask[row, begin:end]",
+        "loss_mask[row, begin + 1 : end]",
+    ),
+    "the loss mask begins a token early": (
+        "acejax/grpo/packing.py",
+        "loss_mask[row, begin:end]",
+        "loss_mask[row, begin - 1 : end]",
+    ),
+    "the stop token is not trained on": (
+        "acejax/grpo/packing.py",
+        "loss_mask[row, begin:end]",
+        "loss_mask[row, begin : end - 1]",
+    ),
+    "the update's mask is shifted against its targets": (
+        "acejax/grpo/update.py",
+        "rows.loss_mask[:, 1:]",
+        "rows.loss_mask[:, :-1]",
+    ),
 }
 
 

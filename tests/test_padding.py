@@ -20,8 +20,18 @@ PROMPTS = [("a", [1, STOP, 3]), ("b", [5, 6, STOP, STOP]), ("c", [STOP])]
 def learn(pad_id):
     """Completions in a fixed order, and the weights after an update on them."""
     mesh = one_device()
-    arguments = {"config": CONFIG, "mesh": mesh, "settings": SETTINGS, "temperature": 0.7, "seed": 1, "step": 2, "rows": 8}
-    found = sorted(sample(random_params(mesh, SAMPLING), PROMPTS, pad_id=pad_id, **arguments), key=lambda f: (f.prompt, f.sample))
+    arguments = {
+        "config": CONFIG,
+        "mesh": mesh,
+        "settings": SETTINGS,
+        "temperature": 0.7,
+        "seed": 1,
+        "step": 2,
+        "rows": 8,
+    }
+    found = sorted(
+        sample(random_params(mesh, SAMPLING), PROMPTS, pad_id=pad_id, **arguments), key=lambda f: (f.prompt, f.sample)
+    )
     items = [Item(PROMPTS[f.prompt][1], f.ids, f.sample - 1.5, f.logprobs, 2) for f in found]
     params = random_params(mesh, TRAINING)
     params, _, metrics = update(

@@ -1,4 +1,6 @@
-"""A policy small enough to compile in seconds, meshes to put it on, and its forward pass written again in plain numpy."""
+"""A policy small enough to compile in seconds, meshes to put it on, and its forward pass written again in plain
+numpy.
+"""
 
 from functools import cache
 from typing import Any
@@ -47,8 +49,12 @@ def _on_the_host(config: PolicyConfig, scale: float) -> Params:
     return jax.tree.map(lambda w: (scale * w + 0.1 * rng.standard_normal(w.shape)).astype(np.float32), params)
 
 
-def reference_logprobs(params: Params, ids: np.ndarray, temperature: float, config: PolicyConfig = CONFIG) -> np.ndarray:
-    """One sequence [T] -> log-probabilities [T,V] of the next token at each position, in float64 and without any shared code."""
+def reference_logprobs(
+    params: Params, ids: np.ndarray, temperature: float, config: PolicyConfig = CONFIG
+) -> np.ndarray:
+    """One sequence [T] -> log-probabilities [T,V] of the next token at each position, in float64 and without any shared
+    code.
+    """
     p = jax.tree.map(lambda w: np.asarray(w, np.float64), jax.device_get(params))
     half = config.head_dim // 2
     angles = np.arange(len(ids))[:, None] * config.rope.theta ** (-np.arange(half) / half)

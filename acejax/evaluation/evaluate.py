@@ -35,8 +35,8 @@ def evaluate(
 ) -> tuple[dict[str, Any], Rollout]:
     """Samples each problem `samples` times and judges the completions.
 
-    Returns the "eval" record of metrics.jsonl and the rollout. The draws depend on the seed alone, so two policies are compared
-    on the same random numbers.
+    Returns the "eval" record of metrics.jsonl and the rollout. The draws depend on the seed alone, so two policies are
+    compared on the same random numbers.
     """
     started = time.perf_counter()
     result = rollout(

@@ -9,7 +9,9 @@ Z95 = 1.959963984540054
 
 
 def pass_at_k(samples: int, correct: int, k: int) -> float:
-    """Chance that k of `samples` completions, drawn without replacement, hold a correct one: 1 - C(n-c,k)/C(n,k) (arXiv 2107.03374)."""
+    """Chance that k of `samples` completions, drawn without replacement, hold a correct one: 1 - C(n-c,k)/C(n,k) (arXiv
+    2107.03374).
+    """
     if not 0 <= correct <= samples or not 1 <= k <= samples:
         raise ValueError(f"pass@{k} of {correct} correct among {samples} samples")
     return 1.0 - math.comb(samples - correct, k) / math.comb(samples, k)
@@ -18,8 +20,8 @@ def pass_at_k(samples: int, correct: int, k: int) -> float:
 def wilson(share: float, count: int) -> tuple[float, float]:
     """Wilson's 95% interval of a share measured on `count` problems; (0, 1) where there is none.
 
-    Problems, not samples, are what was drawn at random, so they are counted. For a mean of values between 0 and 1 other than
-    0 and 1 themselves the interval is wider than need be, never narrower.
+    Problems, not samples, are what was drawn at random, so they are counted. For a mean of values between 0 and 1 other
+    than 0 and 1 themselves the interval is wider than need be, never narrower.
     """
     if count == 0:
         return 0.0, 1.0
@@ -29,10 +31,20 @@ def wilson(share: float, count: int) -> tuple[float, float]:
 
 
 def summarise(counts: Sequence[tuple[int, int]], k: int) -> dict[str, float]:
-    """(correct, judged) of each problem -> avg and pass with their intervals, values 0 to 1. Problems with nothing judged are left out."""
+    """(correct, judged) of each problem -> avg and pass with their intervals, values 0 to 1. Problems with nothing
+    judged are left out.
+    """
     judged = [(correct, n) for correct, n in counts if n > 0]
     if not judged:
-        return {"avg": math.nan, "avg_low": 0.0, "avg_high": 1.0, "pass": math.nan, "pass_low": 0.0, "pass_high": 1.0, "problems": 0}
+        return {
+            "avg": math.nan,
+            "avg_low": 0.0,
+            "avg_high": 1.0,
+            "pass": math.nan,
+            "pass_low": 0.0,
+            "pass_high": 1.0,
+            "problems": 0,
+        }
     average = sum(correct / n for correct, n in judged) / len(judged)
     solved = sum(pass_at_k(n, correct, min(k, n)) for correct, n in judged) / len(judged)
     (avg_low, avg_high), (pass_low, pass_high) = wilson(average, len(judged)), wilson(solved, len(judged))

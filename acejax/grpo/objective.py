@@ -12,8 +12,8 @@ STD_EPSILON = 1e-6
 def group_advantages(rewards: np.ndarray, judged: np.ndarray) -> np.ndarray:
     """(S - mean) / std inside each group, with the sample standard deviation (n - 1).
 
-    rewards [N,G] are 0 or 1, judged [N,G] is false where the verifier failed. Such a sample leaves its group: it enters no mean
-    and its advantage is 0. So is that of a group with fewer than two judged samples, or with equal rewards.
+    rewards [N,G] are 0 or 1, judged [N,G] is false where the verifier failed. Such a sample leaves its group: it enters
+    no mean and its advantage is 0. So is that of a group with fewer than two judged samples, or with equal rewards.
     """
     count = judged.sum(axis=1, keepdims=True)
     kept = np.where(judged, rewards, 0.0).astype(np.float64)
@@ -24,10 +24,11 @@ def group_advantages(rewards: np.ndarray, judged: np.ndarray) -> np.ndarray:
 
 
 def group_token_weights(lengths: np.ndarray, counted: np.ndarray) -> np.ndarray:
-    """Factors on the advantages that turn the mean over a batch's tokens into the mean over groups of each group's token mean.
+    """Factors on the advantages that turn the mean over a batch's tokens into the mean over groups of each group's
+    token mean.
 
-    lengths [N,G] in tokens, counted [N,G] false for samples that are masked out. Equation 1 of the paper read literally; the
-    default, as in the paper's framework, is the mean over all tokens of the batch (factor 1).
+    lengths [N,G] in tokens, counted [N,G] false for samples that are masked out. Equation 1 of the paper read
+    literally; the default, as in the paper's framework, is the mean over all tokens of the batch (factor 1).
     """
     tokens = np.where(counted, lengths, 0)
     per_group = tokens.sum(axis=1, keepdims=True)
@@ -39,8 +40,8 @@ def group_token_weights(lengths: np.ndarray, counted: np.ndarray) -> np.ndarray:
 def surrogate(logprobs: jax.Array, advantages: jax.Array, mask: jax.Array) -> jax.Array:
     """Minus the sum over tokens of ratio x advantage; all arrays [B,T].
 
-    One update per generation makes the ratio 1 by construction, exp(logp - stop_gradient(logp)), and clipping idle: the value says
-    little, the gradient is that of REINFORCE with group-normalised rewards.
+    One update per generation makes the ratio 1 by construction, exp(logp - stop_gradient(logp)), and clipping idle: the
+    value says little, the gradient is that of REINFORCE with group-normalised rewards.
     """
     ratio = jnp.exp(logprobs - jax.lax.stop_gradient(logprobs))
     return -jnp.sum(jnp.where(mask, ratio * advantages, 0.0))

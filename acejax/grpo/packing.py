@@ -12,9 +12,11 @@ from acejax.grpo.update import Rows
 
 @dataclass(frozen=True)
 class Item:
-    """One sequence to learn from: a prompt, the tokens after it (all trained on, the stop token too), and their advantage.
+    """One sequence to learn from: a prompt, the tokens after it (all trained on, the stop token too), and their
+    advantage.
 
-    `logprobs` are the sampler's, one per response token; empty for supervised targets. `step` is that of the weights that sampled it.
+    `logprobs` are the sampler's, one per response token; empty for supervised targets. `step` is that of the weights
+    that sampled it.
     """
 
     prompt: Sequence[int]
@@ -25,12 +27,13 @@ class Item:
 
 
 def pack(items: Sequence[Item], rows: int, length: int, pad_id: int, step: int) -> list[Rows]:
-    """Micro-batches of `rows` rows of `length` tokens. Each sequence goes, whole, into the first row with room, longest first.
+    """Micro-batches of `rows` rows of `length` tokens. Each sequence goes, whole, into the first row with room, longest
+    first.
 
-    Sequences with advantage 0 come last, in micro-batches of their own, which need no backward pass. A sequence sees only its own
-    segment, so how they share rows changes nothing but the padding. The last micro-batch of either kind is filled up with empty
-    rows. Raises ValueError for a sequence that is longer than a row, or that other weights than those of `step` sampled: an update is
-    strictly on-policy.
+    Sequences with advantage 0 come last, in micro-batches of their own, which need no backward pass. A sequence sees
+    only its own segment, so how they share rows changes nothing but the padding. The last micro-batch of either kind is
+    filled up with empty rows. Raises ValueError for a sequence that is longer than a row, or that other weights than
+    those of `step` sampled: an update is strictly on-policy.
     """
     learned = [item for item in items if item.advantage]
     counted = [item for item in items if not item.advantage]
@@ -42,7 +45,9 @@ def _pack(items: Sequence[Item], rows: int, length: int, pad_id: int, step: int)
     placed: list[list[Item]] = []
     for item in sorted(items, key=_size, reverse=True):
         if item.step != step:
-            raise ValueError(f"a completion sampled at step {item.step} in the update of step {step}: updates are on-policy")
+            raise ValueError(
+                f"a completion sampled at step {item.step} in the update of step {step}: updates are on-policy"
+            )
         if _size(item) > length:
             raise ValueError(f"a sequence of {_size(item)} tokens in rows of {length}")
         row = next((i for i, free in enumerate(room) if free >= _size(item)), None)

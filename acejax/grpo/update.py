@@ -1,7 +1,7 @@
 """The jitted update: micro-batches add into a donated accumulator, then one AdamW step is taken.
 
-Sums of numerators are divided by the sum of tokens of the whole batch, so the size of a micro-batch changes nothing. Supervised
-training is the same program with every advantage 1.
+Sums of numerators are divided by the sum of tokens of the whole batch, so the size of a micro-batch changes nothing.
+Supervised training is the same program with every advantage 1.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ from acejax.policy.transformer import Params, hidden, score
 
 @struct.dataclass
 class Rows:
-    """The inputs of an update, each [B,T]. `loss_mask` marks the tokens trained on: the token at t is predicted from those before it.
+    """The inputs of an update, each [B,T]. `loss_mask` marks the tokens trained on: the token at t is predicted from
+    those before it.
 
-    `segments` number the sequences in a row (0: padding), `positions` count from each one's start. `logprobs` are the sampler's and
-    serve only to measure the gap between sampler and trainer.
+    `segments` number the sequences in a row (0: padding), `positions` count from each one's start. `logprobs` are the
+    sampler's and serve only to measure the gap between sampler and trainer.
     """
 
     ids: Any
@@ -82,7 +83,9 @@ def _wide(tree: Any) -> Any:
     return jax.tree.map(lambda a: a.astype(jnp.float32), tree)
 
 
-def row_sums(params: Params, rows: Rows, temperature: jax.Array, config: PolicyConfig, dtype: str, remat: bool) -> tuple[jax.Array, Any]:
+def row_sums(
+    params: Params, rows: Rows, temperature: jax.Array, config: PolicyConfig, dtype: str, remat: bool
+) -> tuple[jax.Array, Any]:
     """The surrogate summed over the tokens of one micro-batch, and the metric numerators."""
     x, _ = hidden(params, rows.ids, rows.positions, rows.segments, config, TRAINING, jnp.dtype(dtype), remat)
     # Position t predicts t + 1: drop the last hidden state and the first target.
@@ -110,7 +113,9 @@ def _add(sums: Sums, gradient: Any, aux: Any) -> Sums:
 
 
 @functools.partial(jax.jit, static_argnames=("config", "dtype", "remat"), donate_argnames=("sums",))
-def accumulate(params: Params, sums: Sums, rows: Rows, temperature: jax.Array, config: PolicyConfig, dtype: str, remat: bool) -> Sums:
+def accumulate(
+    params: Params, sums: Sums, rows: Rows, temperature: jax.Array, config: PolicyConfig, dtype: str, remat: bool
+) -> Sums:
     """Adds one micro-batch to the sums."""
     gradient, aux = jax.grad(row_sums, has_aux=True)(params, rows, temperature, config, dtype, remat)
     return _add(sums, jax.tree.map(jnp.add, sums.gradient, gradient), aux)
@@ -123,8 +128,12 @@ def measure(params: Params, sums: Sums, rows: Rows, temperature: jax.Array, conf
 
 
 @functools.partial(jax.jit, static_argnames=("optimizer",), donate_argnames=("params", "state"))
-def take_step(params: Params, state: Any, sums: Sums, learning_rate: jax.Array, optimizer: Optimizer) -> tuple[Params, Any, dict[str, Any]]:
-    """Divides by the tokens, clips, and moves the weights. Returns weights, optimizer state and the metrics as device scalars."""
+def take_step(
+    params: Params, state: Any, sums: Sums, learning_rate: jax.Array, optimizer: Optimizer
+) -> tuple[Params, Any, dict[str, Any]]:
+    """Divides by the tokens, clips, and moves the weights. Returns weights, optimizer state and the metrics as device
+    scalars.
+    """
     tokens = jnp.maximum(sums.tokens, 1)
     gradient = jax.tree.map(lambda g: g / tokens, sums.gradient)
     move, state = optimizer.transform().update(gradient, state, _wide(params))

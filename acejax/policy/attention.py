@@ -1,10 +1,11 @@
 """Attention over whole rows, in three forms that agree, and over a cache.
 
-"plain" is XLA's own and holds the scores of pairs of positions; "splash" (TPU) and "flash" (GPU) are Pallas kernels that ship with JAX
-and hold a block of them at a time. Rows are packed: a position sees those before it in its own segment.
+"plain" is XLA's own and holds the scores of pairs of positions; "splash" (TPU) and "flash" (GPU) are Pallas kernels
+that ship with JAX and hold a block of them at a time. Rows are packed: a position sees those before it in its own
+segment.
 
-Dimension letters, here and in transformer.py: B rows, T positions, S cache columns, D model width, K key/value heads, R query
-heads per key/value head, C channels of a head, F feed-forward width, V vocabulary, L layers.
+Dimension letters, here and in transformer.py: B rows, T positions, S cache columns, D model width, K key/value heads, R
+query heads per key/value head, C channels of a head, F feed-forward width, V vocabulary, L layers.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ def choose(form: str, backend: str) -> str:
 def attend_rows(q: jax.Array, k: jax.Array, v: jax.Array, segments: jax.Array, form: str, rules: Rules) -> jax.Array:
     """Causal attention inside segments. q [B,T,K,R,C], k and v [B,T,K,C], segments [B,T] (0: padding) -> [B,T,K,R,C].
 
-    What stands at padding is not defined, but finite. Off their devices the kernels are interpreted, which is for tests.
+    What stands at padding is not defined, but finite. Off their devices the kernels are interpreted, which is for
+    tests.
     """
     if form == "plain":
         return _plain(q, k, v, segment_mask(segments))
@@ -44,7 +46,8 @@ def attend_rows(q: jax.Array, k: jax.Array, v: jax.Array, segments: jax.Array, f
         return kernel(q, k, v, padded)[:, : segments.shape[1]]
 
     with jax.named_scope("attend"):
-        # A kernel is no operation that has a sharding rule. Rows and heads are independent: each device runs it on its own.
+        # A kernel is no operation that has a sharding rule. Rows and heads are independent: each device runs it on its
+        # own.
         wide, narrow = rules.spec("batch", None, "heads", None, None), rules.spec("batch", None, "heads", None)
         split: Callable[..., jax.Array] = jax.shard_map(
             local, in_specs=(wide, narrow, narrow, rules.spec("batch", None)), out_specs=wide, check_vma=False
@@ -53,13 +56,17 @@ def attend_rows(q: jax.Array, k: jax.Array, v: jax.Array, segments: jax.Array, f
 
 
 def _plain(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array) -> jax.Array:
-    """Long rows in a few parts, each of which looks only as far as it may: what lies ahead of a part is not computed."""
+    """Long rows in a few parts, each of which looks only as far as it may: what lies ahead of a part is not
+    computed.
+    """
     T = q.shape[1]
     parts = min(PARTS, T // SHORTEST_PART)
     if parts < 2:
         return attend(q, k, v, mask)
     ends = [T * n // parts for n in range(parts + 1)]
-    return jnp.concatenate([attend(q[:, a:b], k[:, :b], v[:, :b], mask[:, a:b, :b]) for a, b in zip(ends, ends[1:], strict=False)], axis=1)
+    return jnp.concatenate(
+        [attend(q[:, a:b], k[:, :b], v[:, :b], mask[:, a:b, :b]) for a, b in zip(ends, ends[1:], strict=False)], axis=1
+    )
 
 
 def _splash(q: jax.Array, k: jax.Array, v: jax.Array, segments: jax.Array) -> jax.Array:
@@ -69,7 +76,9 @@ def _splash(q: jax.Array, k: jax.Array, v: jax.Array, segments: jax.Array) -> ja
     _, T, K, R, C = q.shape
     size = next(size for size in (512, 256, BLOCK) if T % size == 0)
     forward = {name: size for name in ("block_q", "block_kv", "block_kv_compute")}
-    backward = {name: size for name in ("block_q_dkv", "block_kv_dkv", "block_kv_dkv_compute", "block_q_dq", "block_kv_dq")}
+    backward = {
+        name: size for name in ("block_q_dkv", "block_kv_dkv", "block_kv_dkv_compute", "block_q_dq", "block_kv_dq")
+    }
     kernel = splash.make_splash_mha_single_device(
         masks.MultiHeadMask([masks.CausalMask((T, T)) for _ in range(K * R)]),
         block_sizes=splash.BlockSizes(**forward, **backward),  # type: ignore[arg-type]
@@ -92,7 +101,9 @@ def _flash(q: jax.Array, k: jax.Array, v: jax.Array, segments: jax.Array) -> jax
 
 
 def attend(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array) -> jax.Array:
-    """Grouped-query attention. q [B,T,K,R,C], k and v [B,S,K,C], mask [B,T,S] (true: may look) -> [B,T,K,R,C]. Softmax in fp32."""
+    """Grouped-query attention. q [B,T,K,R,C], k and v [B,S,K,C], mask [B,T,S] (true: may look) -> [B,T,K,R,C]. Softmax
+    in fp32.
+    """
     with jax.named_scope("attend"):
         # Heads are moved in front once, so that both products and their gradients are plain batched ones.
         q, k, v = q.transpose(0, 2, 3, 1, 4), k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3)

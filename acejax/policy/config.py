@@ -9,7 +9,8 @@ from typing import Any
 
 from acejax.errors import UserError
 
-# Architecture -> the class that transformers opens it with, and its defaults for fields that a config.json may leave out.
+# Architecture -> the class that transformers opens it with, and its defaults for fields that a config.json may leave
+# out.
 ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen2": ("Qwen2ForCausalLM", {"max_position_embeddings": 32768}),
     "qwen3": ("Qwen3ForCausalLM", {"max_position_embeddings": 32768, "head_dim": 128}),
@@ -22,14 +23,24 @@ SCALINGS: dict[str, tuple[set[str], set[str]]] = {
     "llama3": ({"factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"}, set()),
     "yarn": (
         {"factor"},
-        {"original_max_position_embeddings", "beta_fast", "beta_slow", "attention_factor", "mscale", "mscale_all_dim", "truncate"},
+        {
+            "original_max_position_embeddings",
+            "beta_fast",
+            "beta_slow",
+            "attention_factor",
+            "mscale",
+            "mscale_all_dim",
+            "truncate",
+        },
     ),
 }
 
 
 @dataclass(frozen=True)
 class Rope:
-    """Rotary angles. `original` is the length, in positions, that "llama3" and "yarn" stretch; `attention` multiplies sine and cosine."""
+    """Rotary angles. `original` is the length, in positions, that "llama3" and "yarn" stretch; `attention` multiplies
+    sine and cosine.
+    """
 
     theta: float
     kind: str = "default"
@@ -45,9 +56,11 @@ class Rope:
 
 @dataclass(frozen=True)
 class PolicyConfig:
-    """Static shape of a policy. `vocab` counts embedding rows; `tokens` those that a token id can name (the rest are masked).
+    """Static shape of a policy. `vocab` counts embedding rows; `tokens` those that a token id can name (the rest are
+    masked).
 
-    `attention` is no part of the shape: it names the form in which attention over whole rows is computed (attention.py).
+    `attention` is no part of the shape: it names the form in which attention over whole rows is computed
+    (attention.py).
     """
 
     model_type: str
@@ -88,7 +101,8 @@ class PolicyConfig:
 
 
 def from_hf(config: Mapping[str, Any], where: str, tokens: int | None = None) -> PolicyConfig:
-    """Reads the fields of a config.json found at `where`; `tokens` is the number of ids that the tokenizer can name (default: all rows).
+    """Reads the fields of a config.json found at `where`; `tokens` is the number of ids that the tokenizer can name
+    (default: all rows).
 
     Raises UserError for an architecture or a field in use that this policy does not have: nothing is ignored.
     """
@@ -102,7 +116,9 @@ def from_hf(config: Mapping[str, Any], where: str, tokens: int | None = None) ->
     heads, width, vocab = config["num_attention_heads"], config["hidden_size"], config["vocab_size"]
     kv_heads = _whole(config, "num_key_value_heads", where) if "num_key_value_heads" in config else heads
     if heads % kv_heads:
-        raise UserError(f"{where}: {heads} 'num_attention_heads' are not a multiple of {kv_heads} 'num_key_value_heads'")
+        raise UserError(
+            f"{where}: {heads} 'num_attention_heads' are not a multiple of {kv_heads} 'num_key_value_heads'"
+        )
     if "head_dim" not in config and width % heads:
         raise UserError(f"{where}: 'hidden_size' {width} is not a multiple of 'num_attention_heads' {heads}")
     head_dim = _whole(config, "head_dim", where) if "head_dim" in config else width // heads
@@ -110,7 +126,9 @@ def from_hf(config: Mapping[str, Any], where: str, tokens: int | None = None) ->
         raise UserError(f"{where}: 'head_dim' is {head_dim}; rotary angles need an even number")
     positions = _whole(config, "max_position_embeddings", where)
     if tokens is not None and tokens > vocab:
-        raise UserError(f"{where}: 'vocab_size' is {vocab}, but the tokenizer names {tokens} ids; use the tokenizer of these weights")
+        raise UserError(
+            f"{where}: 'vocab_size' is {vocab}, but the tokenizer names {tokens} ids; use the tokenizer of these weights"
+        )
     return PolicyConfig(
         model_type=model_type,
         vocab=vocab,
@@ -134,7 +152,9 @@ def _refuse_what_we_lack(config: Mapping[str, Any], where: str) -> None:
             raise UserError(f"{where}: '{name}' is true; this policy has no such thing, use a checkpoint without it")
     for name in ("num_experts", "num_local_experts", "n_routed_experts"):
         if config.get(name):
-            raise UserError(f"{where}: '{name}' is {config[name]}; mixtures of experts are not supported, use a dense checkpoint")
+            raise UserError(
+                f"{where}: '{name}' is {config[name]}; mixtures of experts are not supported, use a dense checkpoint"
+            )
     if config.get("hidden_act", "silu") != "silu":
         raise UserError(f"{where}: 'hidden_act' is {config['hidden_act']!r}; only 'silu' is supported")
     if "quantization_config" in config:
@@ -170,9 +190,15 @@ def _rope(config: Mapping[str, Any], positions: int, where: str) -> Rope:
     kind = given.get("rope_type", given.get("type", "default"))
     if kind not in SCALINGS:
         raise UserError(f"{where}: '{field}' is of type {kind!r}; supported: {', '.join(SCALINGS)}")
-    values = {name: value for name, value in given.items() if name not in ("rope_theta", "rope_type", "type") and value is not None}
+    values = {
+        name: value
+        for name, value in given.items()
+        if name not in ("rope_theta", "rope_type", "type") and value is not None
+    }
     if values.pop("partial_rotary_factor", 1.0) != 1.0:
-        raise UserError(f"{where}: '{field}.partial_rotary_factor' is {given['partial_rotary_factor']}; only 1 is supported")
+        raise UserError(
+            f"{where}: '{field}.partial_rotary_factor' is {given['partial_rotary_factor']}; only 1 is supported"
+        )
     needed, optional = SCALINGS[kind]
     for name in sorted(needed - values.keys()):
         raise UserError(f"{where}: '{field}' of type {kind!r} lacks '{name}'; add it")

@@ -1,7 +1,8 @@
-"""A Hugging Face folder as files: tensors read and written one at a time, whatever their number and the size of the whole.
+"""A Hugging Face folder as files: tensors read and written one at a time, whatever their number and the size of the
+whole.
 
-safetensors' own numpy interface knows no bfloat16 and saves only what is whole in memory, so the format (eight bytes of header
-length, a JSON header, the tensors' bytes) is read and written here.
+safetensors' own numpy interface knows no bfloat16 and saves only what is whole in memory, so the format (eight bytes of
+header length, a JSON header, the tensors' bytes) is read and written here.
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ class Tensor:
         return int(np.prod(self.shape)) * self.dtype.itemsize
 
     def cast(self, dtype: str | None) -> Tensor:
-        """The same in another dtype; None leaves it as it is. Raises UserError for a dtype that is not one of DTYPES."""
+        """The same in another dtype; None leaves it as it is. Raises UserError for a dtype that is not one of
+        DTYPES.
+        """
         kinds = {str(kind): kind for kind in DTYPES.values()}
         if dtype is None:
             return self
@@ -78,8 +81,14 @@ def open_safetensors(path: Path) -> dict[str, Tensor]:
             if size > path.stat().st_size:
                 raise ValueError
             header = json.loads(file.read(size))
-        data = np.memmap(path, np.uint8, "r", offset=8 + size) if path.stat().st_size > 8 + size else np.empty(0, np.uint8)
-        entries = {name: (e["dtype"], tuple(e["shape"]), *e["data_offsets"]) for name, e in header.items() if name != "__metadata__"}
+        data = (
+            np.memmap(path, np.uint8, "r", offset=8 + size) if path.stat().st_size > 8 + size else np.empty(0, np.uint8)
+        )
+        entries = {
+            name: (e["dtype"], tuple(e["shape"]), *e["data_offsets"])
+            for name, e in header.items()
+            if name != "__metadata__"
+        }
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}; the folder is incomplete") from None
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -91,9 +100,13 @@ def _mapped(path: Path, name: str, data: np.ndarray, code: str, shape: tuple[int
     if code not in DTYPES:
         raise UserError(f"{path}: tensor '{name}' has dtype {code}; supported: {', '.join(DTYPES)}")
     if end > data.size:
-        raise UserError(f"{path}: tensor '{name}' ends at byte {end} of {data.size}; the file is cut short, copy it again")
+        raise UserError(
+            f"{path}: tensor '{name}' ends at byte {end} of {data.size}; the file is cut short, copy it again"
+        )
     if end - begin != int(np.prod(shape)) * DTYPES[code].itemsize:
-        raise UserError(f"{path}: tensor '{name}' of shape {shape} and dtype {code} cannot have {end - begin} bytes; copy the file again")
+        raise UserError(
+            f"{path}: tensor '{name}' of shape {shape} and dtype {code} cannot have {end - begin} bytes; copy the file again"
+        )
     view = data[begin:end].view(DTYPES[code]).reshape(shape)
     return Tensor(shape, DTYPES[code], lambda index: np.array(view[index]))
 
@@ -110,13 +123,16 @@ def open_tensors(folder: Path) -> dict[str, Tensor]:
     opened = {file: open_safetensors(folder / file) for file in sorted(set(listed.values()))}
     for name, file in listed.items():
         if name not in opened[file]:
-            raise UserError(f"{folder / file}: tensor '{name}' is missing, though the index names it; copy the file again")
+            raise UserError(
+                f"{folder / file}: tensor '{name}' is missing, though the index names it; copy the file again"
+            )
     return {name: opened[file][name] for name, file in listed.items()}
 
 
 @contextmanager
 def whole_folder(out: Path) -> Iterator[Path]:
-    """A folder to fill that gets the name `out` when the block ends well. Raises UserError if `out` exists and is not empty.
+    """A folder to fill that gets the name `out` when the block ends well. Raises UserError if `out` exists and is not
+    empty.
 
     Until then it has a hidden name beside `out`, which the next attempt removes.
     """
@@ -135,7 +151,9 @@ def whole_folder(out: Path) -> Iterator[Path]:
 
 
 def split(tensors: Mapping[str, Tensor], limit: int) -> list[dict[str, Tensor]]:
-    """Tensors in the order given, cut into shards of at most `limit` bytes; a tensor that is larger is a shard of its own."""
+    """Tensors in the order given, cut into shards of at most `limit` bytes; a tensor that is larger is a shard of its
+    own.
+    """
     shards: list[dict[str, Tensor]] = []
     room = 0
     for name, tensor in tensors.items():
@@ -172,7 +190,11 @@ def _header(shard: Mapping[str, Tensor]) -> bytes:
     entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     begin = 0
     for name, tensor in shard.items():
-        entries[name] = {"dtype": codes[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [begin, begin + tensor.nbytes]}
+        entries[name] = {
+            "dtype": codes[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [begin, begin + tensor.nbytes],
+        }
         begin += tensor.nbytes
     text = json.dumps(entries, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # so that the tensors are aligned
@@ -187,10 +209,11 @@ def write_folder(
     tokenizer_from: Path | None,
     progress: Progress | None = None,
 ) -> None:
-    """Writes a Hugging Face folder under a temporary name and renames it: an interrupted export leaves nothing that looks whole.
+    """Writes a Hugging Face folder under a temporary name and renames it: an interrupted export leaves nothing that
+    looks whole.
 
-    `config` is the content of config.json, but for the dtype; `files` are further files by name; tokenizer and generation files are
-    copied from `tokenizer_from`. Raises UserError if `out` exists.
+    `config` is the content of config.json, but for the dtype; `files` are further files by name; tokenizer and
+    generation files are copied from `tokenizer_from`. Raises UserError if `out` exists.
     """
     with whole_folder(out) as partial:
         write_tensors(partial, tensors, progress)
@@ -198,12 +221,18 @@ def write_folder(
             copy_tokenizer(tokenizer_from, partial)
         for name, text in files.items():
             (partial / name).write_text(text, encoding="utf-8")
-        ends = {name: config[name] for name in ("bos_token_id", "eos_token_id", "pad_token_id") if config.get(name) is not None}
+        ends = {
+            name: config[name]
+            for name in ("bos_token_id", "eos_token_id", "pad_token_id")
+            if config.get(name) is not None
+        }
         if ends and not (partial / "generation_config.json").exists():
             _write_json(partial / "generation_config.json", ends)
         largest = max(tensors.values(), key=lambda t: t.nbytes)
         kept = {name: value for name, value in config.items() if name != "torch_dtype"}  # its older name
-        _write_json(partial / "config.json", kept | {"dtype": str(largest.dtype)})  # last: no folder without it is a checkpoint
+        _write_json(
+            partial / "config.json", kept | {"dtype": str(largest.dtype)}
+        )  # last: no folder without it is a checkpoint
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

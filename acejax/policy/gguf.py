@@ -1,4 +1,6 @@
-"""Turns a GGUF file (the format of llama.cpp) into a Hugging Face folder: float weights, configuration, tokenizer, chat template."""
+"""Turns a GGUF file (the format of llama.cpp) into a Hugging Face folder: float weights, configuration, tokenizer, chat
+template.
+"""
 
 import json
 from pathlib import Path
@@ -15,7 +17,11 @@ from acejax.policy.port import check_weights
 
 # Unquantized tensors keep their dtype; all others become float32.
 _FLOATS = {GGMLQuantizationType.F16: "F16", GGMLQuantizationType.BF16: "BF16", GGMLQuantizationType.F64: "F64"}
-_TOP = {"token_embd.weight": "model.embed_tokens.weight", "output_norm.weight": "model.norm.weight", "output.weight": "lm_head.weight"}
+_TOP = {
+    "token_embd.weight": "model.embed_tokens.weight",
+    "output_norm.weight": "model.norm.weight",
+    "output.weight": "lm_head.weight",
+}
 _IN_BLOCK = {
     "attn_norm": "input_layernorm",
     "attn_q": "self_attn.q_proj",
@@ -29,7 +35,8 @@ _IN_BLOCK = {
     "ffn_up": "mlp.up_proj",
     "ffn_down": "mlp.down_proj",
 }
-# How Qwen2's tokenizer.json cuts text into words before byte-level BPE, and the names that llama.cpp gives to this pre-tokenizer.
+# How Qwen2's tokenizer.json cuts text into words before byte-level BPE, and the names that llama.cpp gives to this
+# pre-tokenizer.
 _QWEN2_WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -48,9 +55,9 @@ _CONTROL, _USER_DEFINED, _UNUSED = 3, 4, 5
 def read_gguf(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, str]]:
     """Opens a GGUF file of architecture llama, qwen2 or qwen3.
 
-    Returns the content of config.json; the weights under Hugging Face's names and in its shapes, each dequantized when it is read; and
-    the other JSON files of the folder by file name (tokenizer.json, tokenizer_config.json, generation_config.json). Raises UserError
-    for a file that is not GGUF, or holds what we cannot represent.
+    Returns the content of config.json; the weights under Hugging Face's names and in its shapes, each dequantized when
+    it is read; and the other JSON files of the folder by file name (tokenizer.json, tokenizer_config.json,
+    generation_config.json). Raises UserError for a file that is not GGUF, or holds what we cannot represent.
     """
     if not path.is_file():
         raise UserError(f"{path}: there is no such file; give the path of a .gguf file")
@@ -61,7 +68,9 @@ def read_gguf(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, 
         raise UserError(f"{path}: this is not a whole GGUF file ({error}); download it again") from None
     architecture = meta.get("general.architecture")
     if architecture not in ARCHITECTURES:
-        raise UserError(f"{path}: architecture {architecture!r} is not supported; give a model of {' or '.join(ARCHITECTURES)}")
+        raise UserError(
+            f"{path}: architecture {architecture!r} is not supported; give a model of {' or '.join(ARCHITECTURES)}"
+        )
     names = {tensor.name: _hf_name(tensor.name, path) for tensor in reader.tensors}
     config = _config(meta, {tensor.name: tuple(reversed(tensor.shape.tolist())) for tensor in reader.tensors}, path)
     heads = {}  # llama.cpp turns the rows of these round, for this architecture alone
@@ -69,7 +78,8 @@ def read_gguf(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, 
         heads = {"attn_q": config["num_attention_heads"], "attn_k": config["num_key_value_heads"]}
     tensors = {names[t.name]: _tensor(t, heads.get(t.name.split(".")[-2]), path) for t in reader.tensors}
     files = {
-        name: json.dumps(content, indent=2, ensure_ascii=False) + "\n" for name, content in _tokenizer_files(meta, config, path).items()
+        name: json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        for name, content in _tokenizer_files(meta, config, path).items()
     }
     return config, tensors, files
 
@@ -80,7 +90,9 @@ def _tensor(found: ReaderTensor, heads: int | None, path: Path) -> Tensor:
             value = np.asarray(dequantize(found.data, found.tensor_type), dtype=np.float32)
         except NotImplementedError:
             kind = found.tensor_type.name
-            raise UserError(f"{path}: {found.name} is quantized as {kind}, which cannot be read; use another file") from None
+            raise UserError(
+                f"{path}: {found.name} is quantized as {kind}, which cannot be read; use another file"
+            ) from None
         return (_unpermute(value, heads) if heads else value)[index]
 
     whole = Tensor(tuple(reversed(found.shape.tolist())), np.dtype(np.float32), read)
@@ -88,9 +100,11 @@ def _tensor(found: ReaderTensor, heads: int | None, path: Path) -> Tensor:
 
 
 def convert_gguf(path: Path, out: Path, dtype: str | None = None, progress: Progress | None = None) -> None:
-    """Writes the GGUF file `path` as the Hugging Face folder `out`, weights in `dtype` (None: quantized ones in float32, others as is).
+    """Writes the GGUF file `path` as the Hugging Face folder `out`, weights in `dtype` (None: quantized ones in
+    float32, others as is).
 
-    The folder appears whole or not at all. Raises UserError when `out` already holds files, and whatever read_gguf raises.
+    The folder appears whole or not at all. Raises UserError when `out` already holds files, and whatever read_gguf
+    raises.
     """
     config, tensors, files = read_gguf(path)
     tensors = check_weights(tensors, from_hf(config, str(path)), str(path))
@@ -98,7 +112,8 @@ def convert_gguf(path: Path, out: Path, dtype: str | None = None, progress: Prog
 
 
 def _unpermute(value: np.ndarray, heads: int) -> np.ndarray:
-    """Rows of a query or key projection [heads * head_dim, ...] (or its bias), from llama.cpp's order to Hugging Face's.
+    """Rows of a query or key projection [heads * head_dim, ...] (or its bias), from llama.cpp's order to Hugging
+    Face's.
 
     llama.cpp rotates neighbouring pairs of a head's rows, Hugging Face rotates row i with row i + head_dim / 2.
     """
@@ -112,7 +127,9 @@ def _hf_name(name: str, path: Path) -> str:
     parts = name.split(".")
     if len(parts) == 4 and parts[0] == "blk" and parts[2] in _IN_BLOCK:
         return f"model.layers.{parts[1]}.{_IN_BLOCK[parts[2]]}.{parts[3]}"
-    raise UserError(f"{path}: tensor {name!r} has no place in a llama, qwen2 or qwen3 model; give a plain dense model without rope factors")
+    raise UserError(
+        f"{path}: tensor {name!r} has no place in a llama, qwen2 or qwen3 model; give a plain dense model without rope factors"
+    )
 
 
 def _need(meta: dict[str, Any], key: str, path: Path) -> Any:
@@ -179,7 +196,9 @@ def _tokenizer_files(meta: dict[str, Any], config: dict[str, Any], path: Path) -
             settings[f"{role}_token"] = tokens[meta[key]]
     if "tokenizer.chat_template" in meta:
         settings["chat_template"] = meta["tokenizer.chat_template"]
-    stops = [meta[key] for key in ("tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id") if meta.get(key) is not None]
+    stops = [
+        meta[key] for key in ("tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id") if meta.get(key) is not None
+    ]
     eos = config["eos_token_id"] if len(set(stops)) < 2 else sorted(set(stops))
     generation = {"bos_token_id": config["bos_token_id"], "eos_token_id": eos, "pad_token_id": config["pad_token_id"]}
     tokenizer = json.loads(_tokenizer(meta, tokens, path).to_str())
@@ -189,7 +208,9 @@ def _tokenizer_files(meta: dict[str, Any], config: dict[str, Any], path: Path) -
 def _tokenizer(meta: dict[str, Any], tokens: list[str], path: Path) -> Tokenizer:
     model, pre = meta.get("tokenizer.ggml.model"), meta.get("tokenizer.ggml.pre", "gpt-2")
     if model != "gpt2":
-        raise UserError(f"{path}: tokenizer {model!r} is not supported; give a model with a byte-level BPE tokenizer ('gpt2')")
+        raise UserError(
+            f"{path}: tokenizer {model!r} is not supported; give a model with a byte-level BPE tokenizer ('gpt2')"
+        )
     types = meta.get("tokenizer.ggml.token_type", [1] * len(tokens))
     vocabulary = {token: index for index, token in enumerate(tokens) if types[index] != _UNUSED}
     pairs = [merge.split(" ", 1) for merge in _need(meta, "tokenizer.ggml.merges", path)]
@@ -198,7 +219,9 @@ def _tokenizer(meta: dict[str, Any], tokens: list[str], path: Path) -> Tokenizer
     if pre in _QWEN2_PRE:
         tokenizer.normalizer = normalizers.NFC()
         split = pre_tokenizers.Split(Regex(_QWEN2_WORDS), "isolated")
-        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+        )
     elif pre == "smollm":
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), words])
     elif pre == "gpt-2":
@@ -208,7 +231,11 @@ def _tokenizer(meta: dict[str, Any], tokens: list[str], path: Path) -> Tokenizer
             f"{path}: pre-tokenizer {pre!r} is not supported; give a model whose is one of smollm, gpt-2, {', '.join(_QWEN2_PRE)}"
         )
     tokenizer.decoder = decoders.ByteLevel()
-    added = [(token, kind == _CONTROL) for token, kind in zip(tokens, types, strict=True) if kind in (_CONTROL, _USER_DEFINED)]
+    added = [
+        (token, kind == _CONTROL)
+        for token, kind in zip(tokens, types, strict=True)
+        if kind in (_CONTROL, _USER_DEFINED)
+    ]
     tokenizer.add_tokens([AddedToken(token, special=special, normalized=False) for token, special in added])
     if meta.get("tokenizer.ggml.add_bos_token"):
         bos = _need(meta, _ID_KEYS["bos"], path)

@@ -1,7 +1,7 @@
 """The weights of a policy under the names and in the layout of a Hugging Face folder, in and out.
 
-Coming in, each part of a tensor goes straight to the device that holds it, as it lies in the file; devices transpose and cast.
-The host never holds more than one tensor, and only the parts that its devices need.
+Coming in, each part of a tensor goes straight to the device that holds it, as it lies in the file; devices transpose
+and cast. The host never holds more than one tensor, and only the parts that its devices need.
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ def _stored_shape(field: str, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _stored_axes(field: str, axes: tuple[str | None, ...]) -> tuple[str | None, ...]:
-    """The logical axes of the folder's tensor. Heads are the slowest part of what they are merged with, so their split carries over."""
+    """The logical axes of the folder's tensor. Heads are the slowest part of what they are merged with, so their split
+    carries over.
+    """
     named = [axis for axis in axes if axis is not None]
     if field in TRANSPOSED:
         return tuple(reversed(named))
@@ -68,14 +70,21 @@ def _stored_axes(field: str, axes: tuple[str | None, ...]) -> tuple[str | None, 
 
 
 def _parts(config: PolicyConfig) -> Iterator[tuple[str, str, int | None, Weight]]:
-    """(tensor name, field, layer or None, the weight here without the layer axis) of every tensor of the policy, in the folder's order."""
+    """(tensor name, field, layer or None, the weight here without the layer axis) of every tensor of the policy, in the
+    folder's order.
+    """
     declared = declare(config)
     yield TOP_NAMES["embedding"], "embedding", None, declared.embedding
     for layer in range(config.layers):
         for field, name in LAYER_NAMES.items():
             weight = getattr(declared.layers, field)
             if weight is not None:
-                yield f"model.layers.{layer}.{name}", field, layer, replace(weight, shape=weight.shape[1:], axes=weight.axes[1:])
+                yield (
+                    f"model.layers.{layer}.{name}",
+                    field,
+                    layer,
+                    replace(weight, shape=weight.shape[1:], axes=weight.axes[1:]),
+                )
     yield TOP_NAMES["norm"], "norm", None, declared.norm
     if declared.head is not None:
         yield TOP_NAMES["head"], "head", None, declared.head
@@ -95,12 +104,20 @@ def check_weights(tensors: Mapping[str, Tensor], config: PolicyConfig, where: st
     wanted = dict(tensor_shapes(config))
     missing = [name for name in wanted if name not in tensors]
     if missing:
-        raise UserError(f"{where}: tensor '{missing[0]}' is missing ({len(missing)} in all); the checkpoint is incomplete")
+        raise UserError(
+            f"{where}: tensor '{missing[0]}' is missing ({len(missing)} in all); the checkpoint is incomplete"
+        )
     # A tied policy's second copy of the embedding and the angles that old files carry hold nothing of their own.
     spare = {TOP_NAMES["head"]} if config.tied else set()
-    extra = [name for name in tensors if name not in wanted and name not in spare and not name.endswith("rotary_emb.inv_freq")]
+    extra = [
+        name
+        for name in tensors
+        if name not in wanted and name not in spare and not name.endswith("rotary_emb.inv_freq")
+    ]
     if extra:
-        raise UserError(f"{where}: tensor '{extra[0]}' has no place in a {config.model_type} policy ({len(extra)} in all)")
+        raise UserError(
+            f"{where}: tensor '{extra[0]}' has no place in a {config.model_type} policy ({len(extra)} in all)"
+        )
     for name, shape in wanted.items():
         if tensors[name].shape != shape:
             raise UserError(f"{where}: tensor '{name}' has shape {tensors[name].shape}; config.json asks for {shape}")
@@ -132,10 +149,11 @@ def load_params(
     dtype: str | None = "float32",
     progress: Progress | None = None,
 ) -> Params:
-    """Puts the checked tensors of a checkpoint (`open_weights`) on `mesh`, in `dtype` or, with None, in that of each tensor.
+    """Puts the checked tensors of a checkpoint (`open_weights`) on `mesh`, in `dtype` or, with None, in that of each
+    tensor.
 
-    Largest first, so that the copies that a tensor needs on its way never come on top of the whole policy. Raises UserError where
-    dtype is None and the layers of a weight, which are one array here, differ in it.
+    Largest first, so that the copies that a tensor needs on its way never come on top of the whole policy. Raises
+    UserError where dtype is None and the layers of a weight, which are one array here, differ in it.
     """
     placed = shardings(config, mesh, rules)
     fields: dict[str, list[tuple[str, int | None, Weight]]] = {}
@@ -144,7 +162,9 @@ def load_params(
     total, done = sum(tensors[name].nbytes for name, _ in tensor_shapes(config)), 0
     found: dict[str, jax.Array] = {}
     with jax.set_mesh(mesh):
-        for field, parts in sorted(fields.items(), key=lambda item: -max(tensors[name].nbytes for name, _, _ in item[1])):
+        for field, parts in sorted(
+            fields.items(), key=lambda item: -max(tensors[name].nbytes for name, _, _ in item[1])
+        ):
             kinds = {str(tensors[name].dtype) for name, _, _ in parts}
             if dtype is None and len(kinds) > 1:
                 raise UserError(
@@ -184,7 +204,9 @@ def _place(tensor: Tensor, sharding: NamedSharding) -> jax.Array:
 
 
 def unload_params(params: Params, config: PolicyConfig, dtype: str | None = None) -> dict[str, Tensor]:
-    """The weights as the tensors of a folder, each fetched from the devices when it is read, in `dtype` (None: their own)."""
+    """The weights as the tensors of a folder, each fetched from the devices when it is read, in `dtype` (None: their
+    own).
+    """
 
     def fetch(field: str, layer: int | None, shape: tuple[int, ...], index: Any) -> np.ndarray:
         whole = getattr(params, field) if layer is None else getattr(params.layers, field)

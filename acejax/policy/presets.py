@@ -19,11 +19,15 @@ class Preset:
     config: PolicyConfig
 
 
-def _qwen2(hub: str, width: int, mlp: int, layers: int, heads: int, kv_heads: int, theta: float, eps: float, tied: bool) -> Preset:
+def _qwen2(
+    hub: str, width: int, mlp: int, layers: int, heads: int, kv_heads: int, theta: float, eps: float, tied: bool
+) -> Preset:
     """What all Qwen2 shapes here share: 64 or 128 channels a head, and one of two paddings of the same vocabulary."""
     vocab = 151_936 if width < 3584 else 152_064
     positions = 32_768 if tied else 131_072
-    shape = PolicyConfig("qwen2", vocab, vocab, width, mlp, layers, heads, kv_heads, width // heads, Rope(theta), eps, tied, positions)
+    shape = PolicyConfig(
+        "qwen2", vocab, vocab, width, mlp, layers, heads, kv_heads, width // heads, Rope(theta), eps, tied, positions
+    )
     return Preset(hub, shape)
 
 
@@ -34,10 +38,16 @@ PRESETS: dict[str, Preset] = {
     ),
     "qwen2.5-0.5b-instruct": _qwen2("Qwen/Qwen2.5-0.5B-Instruct", 896, 4864, 24, 14, 2, 1e6, 1e-6, True),
     "qwen2.5-1.5b-instruct": _qwen2("Qwen/Qwen2.5-1.5B-Instruct", 1536, 8960, 28, 12, 2, 1e6, 1e-6, True),
-    "r1-distill-qwen-1.5b": _qwen2("deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B", 1536, 8960, 28, 12, 2, 1e4, 1e-6, False),
+    "r1-distill-qwen-1.5b": _qwen2(
+        "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B", 1536, 8960, 28, 12, 2, 1e4, 1e-6, False
+    ),
     "r1-distill-qwen-7b": _qwen2("deepseek-ai/DeepSeek-R1-Distill-Qwen-7B", 3584, 18_944, 28, 28, 4, 1e4, 1e-6, False),
-    "r1-distill-qwen-14b": _qwen2("deepseek-ai/DeepSeek-R1-Distill-Qwen-14B", 5120, 13_824, 48, 40, 8, 1e6, 1e-5, False),
-    "r1-distill-qwen-32b": _qwen2("deepseek-ai/DeepSeek-R1-Distill-Qwen-32B", 5120, 27_648, 64, 40, 8, 1e6, 1e-5, False),
+    "r1-distill-qwen-14b": _qwen2(
+        "deepseek-ai/DeepSeek-R1-Distill-Qwen-14B", 5120, 13_824, 48, 40, 8, 1e6, 1e-5, False
+    ),
+    "r1-distill-qwen-32b": _qwen2(
+        "deepseek-ai/DeepSeek-R1-Distill-Qwen-32B", 5120, 27_648, 64, 40, 8, 1e6, 1e-5, False
+    ),
 }
 
 

@@ -1,7 +1,8 @@
-"""The policy as pure functions over a pytree: Llama; Qwen2, which adds biases to query, key and value; Qwen3, which norms query and key.
+"""The policy as pure functions over a pytree: Llama; Qwen2, which adds biases to query, key and value; Qwen3, which
+norms query and key.
 
-Dimension letters are listed in attention.py. Each weight is declared once, in `declare`: shapes, shardings and initial values all
-come from there. Layers are stacked along L and scanned.
+Dimension letters are listed in attention.py. Each weight is declared once, in `declare`: shapes, shardings and initial
+values all come from there. Layers are stacked along L and scanned.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from acejax.policy.rope import rotary, rotate
 
 @dataclass(frozen=True)
 class Weight:
-    """One declared weight: its shape, a logical name for each axis, and the standard deviation it starts with (None: ones)."""
+    """One declared weight: its shape, a logical name for each axis, and the standard deviation it starts with (None:
+    ones).
+    """
 
     shape: tuple[int, ...]
     axes: tuple[str | None, ...]
@@ -68,7 +71,9 @@ def declare(config: PolicyConfig) -> Params:
     L, D, F, V = config.layers, config.width, config.mlp, config.vocab
     K, R, C = config.kv_heads, config.queries_per_kv, config.head_dim
     std = D**-0.5
-    out = 0.2 * std * (2 * L) ** -0.5  # branches start small beside the embedding that they are added to, so copying is learned early
+    out = (
+        0.2 * std * (2 * L) ** -0.5
+    )  # branches start small beside the embedding that they are added to, so copying is learned early
     bias, norm = config.qkv_bias, config.qk_norm
     layers = Layer(
         attention_norm=Weight((L, D), ("layers", None), None),
@@ -95,20 +100,26 @@ def declare(config: PolicyConfig) -> Params:
 
 
 def shardings(config: PolicyConfig, mesh: Mesh, rules: Rules) -> Params:
-    """Params with the NamedSharding of each weight at its leaf. Raises UserError where a weight does not divide over the mesh."""
+    """Params with the NamedSharding of each weight at its leaf. Raises UserError where a weight does not divide over
+    the mesh.
+    """
 
     def one(weight: Weight) -> NamedSharding:
         spec = rules.spec(*weight.axes)
         for size, logical, axis in zip(weight.shape, weight.axes, spec, strict=True):
             if axis is not None and size % mesh.shape[axis]:
-                raise UserError(f"mesh.{axis}={mesh.shape[axis]} does not divide the policy's {logical} ({size}); choose a divisor of it")
+                raise UserError(
+                    f"mesh.{axis}={mesh.shape[axis]} does not divide the policy's {logical} ({size}); choose a divisor of it"
+                )
         return NamedSharding(mesh, spec)
 
     return jax.tree.map(one, declare(config))
 
 
 def convert(params: Params, config: PolicyConfig, mesh: Mesh, dtype: str) -> Params:
-    """Training weights as sampling uses them: in `dtype`, gathered along the model width, split over heads on `mesh`."""
+    """Training weights as sampling uses them: in `dtype`, gathered along the model width, split over heads on
+    `mesh`.
+    """
     placed = shardings(config, mesh, SAMPLING)
     with jax.set_mesh(mesh):
         return jax.jit(lambda p: jax.tree.map(lambda w, s: jax.reshard(w.astype(dtype), s.spec), p, placed))(params)
@@ -132,7 +143,8 @@ def initialise(config: PolicyConfig, seed: int, mesh: Mesh, rules: Rules, dtype:
         return jax.jit(draw, out_shardings=shardings(config, mesh, rules))()
 
 
-# Up to this many layers the scan is unrolled: for a small policy the loop's bookkeeping costs more than its compilation saves.
+# Up to this many layers the scan is unrolled: for a small policy the loop's bookkeeping costs more than its compilation
+# saves.
 UNROLLED_LAYERS = 4
 
 
@@ -143,28 +155,37 @@ def unroll(config: PolicyConfig) -> int:
 def rms_norm(x: jax.Array, scale: jax.Array, eps: float) -> jax.Array:
     """RMSNorm over the last axis, in fp32."""
     wide = x.astype(jnp.float32)
-    return (wide * jax.lax.rsqrt(jnp.mean(wide * wide, -1, keepdims=True) + eps) * scale.astype(jnp.float32)).astype(x.dtype)
+    return (wide * jax.lax.rsqrt(jnp.mean(wide * wide, -1, keepdims=True) + eps) * scale.astype(jnp.float32)).astype(
+        x.dtype
+    )
 
 
 def linear(equation: str, spec: PartitionSpec, x: jax.Array, w: jax.Array) -> jax.Array:
     """An einsum of activations and a weight, with the layout `spec`.
 
-    Its gradients are einsums again, each written straight into the layout of what it belongs to. Derived by JAX, the weight's comes
-    out transposed, and XLA on a CPU turns the incoming gradient round in memory for it: a fifth of the whole backward pass.
+    Its gradients are einsums again, each written straight into the layout of what it belongs to. Derived by JAX, the
+    weight's comes out transposed, and XLA on a CPU turns the incoming gradient round in memory for it: a fifth of the
+    whole backward pass.
     """
     return checkpoint_name(_linear(equation, spec, x, w), PRODUCT)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _linear(equation: str, spec: PartitionSpec, x: jax.Array, w: jax.Array) -> jax.Array:
-    return jnp.einsum(equation, x, w, out_sharding=spec, preferred_element_type=jnp.float32 if equation.endswith("V") else None)
+    return jnp.einsum(
+        equation, x, w, out_sharding=spec, preferred_element_type=jnp.float32 if equation.endswith("V") else None
+    )
 
 
-def _linear_forward(equation: str, spec: PartitionSpec, x: jax.Array, w: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+def _linear_forward(
+    equation: str, spec: PartitionSpec, x: jax.Array, w: jax.Array
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
     return _linear(equation, spec, x, w), (x, w)
 
 
-def _linear_backward(equation: str, _: PartitionSpec, saved: tuple[jax.Array, jax.Array], dy: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _linear_backward(
+    equation: str, _: PartitionSpec, saved: tuple[jax.Array, jax.Array], dy: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     x, w = saved
     dy = dy.astype(x.dtype)  # logits are fp32 whatever they are made of
     inputs, out = equation.split("->")
@@ -174,7 +195,9 @@ def _linear_backward(equation: str, _: PartitionSpec, saved: tuple[jax.Array, ja
     # XLA turns the first of the two round in memory: let it be the smaller, and turn the result if need be.
     (first, a), (second, b) = sorted(((of_x, x), (out, dy)), key=lambda side: side[1].size)
     straight = "".join(sorted(of_w, key=lambda letter: letter not in first))
-    dw = jnp.einsum(f"{first},{second}->{straight}", a, b, out_sharding=PartitionSpec(*[spec[letter] for letter in straight]))
+    dw = jnp.einsum(
+        f"{first},{second}->{straight}", a, b, out_sharding=PartitionSpec(*[spec[letter] for letter in straight])
+    )
     # The barrier keeps XLA from turning the other round after all.
     return dx, dw if straight == of_w else jnp.einsum(f"{straight}->{of_w}", jax.lax.optimization_barrier(dw))
 
@@ -183,7 +206,9 @@ _linear.defvjp(_linear_forward, _linear_backward)
 
 
 def embed(params: Params, ids: jax.Array, rules: Rules, dtype: Any) -> jax.Array:
-    """ids [B,T] -> [B,T,D]. The table is laid out by width for the look-up: a row then needs no search across devices."""
+    """ids [B,T] -> [B,T,D]. The table is laid out by width for the look-up: a row then needs no search across
+    devices.
+    """
     with jax.named_scope("embed"):
         table = jax.reshard(params.embedding.astype(dtype), rules.spec(None, "mlp"))
         rows = table.at[ids].get(out_sharding=rules.spec("batch", None, "mlp"))
@@ -198,7 +223,9 @@ def block(
     rules: Rules,
     attention: Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, Any]],
 ) -> tuple[jax.Array, Any]:
-    """One layer. x [B,T,D]; `attention` takes rotated q [B,T,K,R,C], k and v [B,T,K,C] and returns its output and what to keep."""
+    """One layer. x [B,T,D]; `attention` takes rotated q [B,T,K,R,C], k and v [B,T,K,C] and returns its output and what
+    to keep.
+    """
     declared = declare(config).layers
     stay, wide = rules.spec("batch", None, None), rules.spec("batch", None, "mlp")
     query, key = rules.spec("batch", None, "heads", None, None), rules.spec("batch", None, "heads", None)
@@ -248,7 +275,8 @@ def hidden(
         return block(layer, x, angles, config, rules, attention)
 
     x = embed(params, ids, rules, dtype)
-    # remat keeps only each layer's input; otherwise results of products are kept too (not the scores): all else is cheaper made again.
+    # remat keeps only each layer's input; otherwise results of products are kept too (not the scores): all else is
+    # cheaper made again.
     body = jax.checkpoint(step, policy=None if remat else jax.checkpoint_policies.save_only_these_names(PRODUCT))
     x, cache = jax.lax.scan(body, x, params.layers, unroll=unroll(config))
     return rms_norm(x, params.norm, config.norm_eps), cache
@@ -270,7 +298,8 @@ def logits(params: Params, x: jax.Array, config: PolicyConfig, rules: Rules) -> 
 def log_probability(z: jax.Array, ids: jax.Array) -> jax.Array:
     """fp32 logits z [...,V] and tokens ids [...] -> their log-probabilities (nats) [...].
 
-    The backward pass makes the probabilities again from the logits. Derived by JAX, it keeps a second array of their size.
+    The backward pass makes the probabilities again from the logits. Derived by JAX, it keeps a second array of their
+    size.
     """
     return _log_probability(z, ids)[0]
 
@@ -302,8 +331,8 @@ def score(
     """Hidden states x [B,T,D] and the token that follows each, targets [B,T] -> three fp32 arrays [B,T].
 
     They are the log-probability (nats) of the target under softmax(logits / temperature), and the entropy (nats) of the
-    distribution at temperature 1 and at `temperature`. Logits exist for `chunk` positions at a time and, with `remat`, are
-    computed again in the backward pass.
+    distribution at temperature 1 and at `temperature`. Logits exist for `chunk` positions at a time and, with `remat`,
+    are computed again in the backward pass.
     """
     B, T, D = x.shape
     chunk = min(chunk, T)
@@ -327,15 +356,23 @@ def score(
         one = jax.checkpoint(one)
 
     def split(a: jax.Array) -> jax.Array:
-        """[B,T,...] -> [parts,B*chunk,...]. One axis of positions, so that XLA can turn logits into their gradient in place."""
+        """[B,T,...] -> [parts,B*chunk,...]. One axis of positions, so that XLA can turn logits into their gradient in
+        place.
+        """
         apart = a.reshape(B, -1, chunk, *a.shape[2:]).swapaxes(0, 1)
         sharding = rules.spec(None, "batch", *[None] * (a.ndim - 2))
         return apart.reshape(-1, B * chunk, *a.shape[2:], out_sharding=sharding)
 
     def join(a: jax.Array) -> jax.Array:
-        return a.reshape(-1, B, chunk, out_sharding=rules.spec(None, "batch", None)).swapaxes(0, 1).reshape(B, -1)[:, :T]
+        return (
+            a.reshape(-1, B, chunk, out_sharding=rules.spec(None, "batch", None)).swapaxes(0, 1).reshape(B, -1)[:, :T]
+        )
 
     parts = split(x), split(targets)
-    out = jax.lax.map(one, parts) if pad or chunk < T else jax.tree.map(lambda a: a[None], one(jax.tree.map(lambda a: a[0], parts)))
+    out = (
+        jax.lax.map(one, parts)
+        if pad or chunk < T
+        else jax.tree.map(lambda a: a[None], one(jax.tree.map(lambda a: a[0], parts)))
+    )
     log_p, at_one, at_temperature = map(join, out)
     return log_p, at_one, at_temperature

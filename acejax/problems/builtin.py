@@ -1,7 +1,9 @@
-"""Problems generated from a seed, disjoint by construction between training, warm start and held-out, and the imperfect teacher.
+"""Problems generated from a seed, disjoint by construction between training, warm start and held-out, and the imperfect
+teacher.
 
-What a problem asks (its spec, without phrasing, names or function names) is hashed; the hash decides its split. On top, one phrasing per
-family and the constant 7 in stated roles (`is_unseen` of the two family files) occur in held-out problems only.
+What a problem asks (its spec, without phrasing, names or function names) is hashed; the hash decides its split. On top,
+one phrasing per family and the constant 7 in stated roles (`is_unseen` of the two family files) occur in held-out
+problems only.
 """
 
 from __future__ import annotations
@@ -39,8 +41,14 @@ def _templates(spec: dict[str, Any], domain: str) -> tuple[str, ...]:
 
 
 def content(domain: str, spec: dict[str, Any]) -> str:
-    """What is asked, whatever the words: the text whose hash decides the split. A program's form and name do not count."""
-    said = {key: value for key, value in spec.items() if key != "surface" and (domain == "math" or key not in ("family", "difficulty"))}
+    """What is asked, whatever the words: the text whose hash decides the split. A program's form and name do not
+    count.
+    """
+    said = {
+        key: value
+        for key, value in spec.items()
+        if key != "surface" and (domain == "math" or key not in ("family", "difficulty"))
+    }
     return domain + json.dumps(said, sort_keys=True)
 
 
@@ -52,7 +60,9 @@ def split_of(domain: str, spec: dict[str, Any]) -> Split:
     return "train" if place < SHARES["train"] else "warm" if place < SHARES["train"] + SHARES["warm"] else "heldout"
 
 
-def _draw_problem(domain: Domain, family: str, difficulty: int, split: Split, rng: random.Random, taken: set[str]) -> Problem | None:
+def _draw_problem(
+    domain: Domain, family: str, difficulty: int, split: Split, rng: random.Random, taken: set[str]
+) -> Problem | None:
     """One problem whose prompt is not in `taken`, or None where none was found in DRAWS_PER_PROBLEM draws."""
     lot = rng.random() if split == "heldout" else 1.0
     new_template = UNSEEN_PARAMETER_SHARE <= lot < UNSEEN_PARAMETER_SHARE + UNSEEN_TEMPLATE_SHARE
@@ -66,7 +76,13 @@ def _draw_problem(domain: Domain, family: str, difficulty: int, split: Split, rn
 
 
 def _one_draw(
-    domain: Domain, family: str, difficulty: int, split: Split, rng: random.Random, new_parameter: bool, new_template: bool
+    domain: Domain,
+    family: str,
+    difficulty: int,
+    split: Split,
+    rng: random.Random,
+    new_parameter: bool,
+    new_template: bool,
 ) -> Problem | None:
     room = _room(domain)
     spec = room.draw(family, difficulty, rng)
@@ -77,7 +93,13 @@ def _one_draw(
     count = len(_templates(spec, domain))
     template = count - 1 if new_template else rng.randrange(count - 1)
     prompt = room.phrase(spec, template)
-    meta = {"family": family, "difficulty": difficulty, "template": template, "unseen": new_parameter or new_template, "spec": spec}
+    meta = {
+        "family": family,
+        "difficulty": difficulty,
+        "template": template,
+        "unseen": new_parameter or new_template,
+        "spec": spec,
+    }
     name = f"{domain}/{family}/{difficulty}/{_digest(prompt)[:10]}"
     if domain == "math":
         return Problem(name, "math", prompt, "builtin", answer=(builtin_math.answer(spec),), meta=meta)
@@ -95,8 +117,9 @@ def generate(
     """`count` problems with distinct prompts, shared out evenly over families and difficulties, then shuffled.
 
     A pure function of its arguments.
-    `meta` holds `family`, `difficulty`, `template`, `unseen` (held-out phrasing or parameter) and the `spec` that `solve` works from.
-    Raises UserError for an unknown domain, split, family or difficulty, and where the split holds fewer problems than asked for.
+    `meta` holds `family`, `difficulty`, `template`, `unseen` (held-out phrasing or parameter) and the `spec` that
+    `solve` works from. Raises UserError for an unknown domain, split, family or difficulty, and where the split holds
+    fewer problems than asked for.
     """
     if domain not in ("math", "code"):
         raise UserError(f"domain is {domain!r}; use math or code")
@@ -105,7 +128,9 @@ def generate(
     known = _room(domain).FAMILIES
     for family in families or ():
         if family not in known:
-            raise UserError(f"families: {family!r} is not a built-in family of {domain}; use some of {', '.join(known)}")
+            raise UserError(
+                f"families: {family!r} is not a built-in family of {domain}; use some of {', '.join(known)}"
+            )
     for difficulty in difficulties:
         if difficulty not in ERROR_SCALE:
             raise UserError(f"difficulties: {difficulty!r} is not 1, 2 or 3")
@@ -135,10 +160,13 @@ def solve(problem: Problem, error_rate: float, seed: int) -> tuple[Trace, bool]:
     """The imperfect teacher's worked solution of a built-in problem, and whether it is right.
 
     A pure function of problem, error rate and seed.
-    With probability `error_rate` (times ERROR_SCALE of the difficulty, at most 1) it follows a misconception that leads to a wrong result.
+    With probability `error_rate` (times ERROR_SCALE of the difficulty, at most 1) it follows a misconception that leads
+    to a wrong result.
     """
     if "spec" not in problem.meta:
-        raise UserError(f"problem {problem.id}: field 'meta.spec' is missing; the teacher solves built-in problems only")
+        raise UserError(
+            f"problem {problem.id}: field 'meta.spec' is missing; the teacher solves built-in problems only"
+        )
     spec = problem.meta["spec"]
     room = _room(problem.domain)
     rng = random.Random(_digest(f"{problem.id}/{seed}"))

@@ -1,9 +1,10 @@
 """Four built-in families of small programs, their solutions and the ways a bad method goes wrong on them.
 
-A *spec* is a JSON-able dict: a `source` ("xs" a list, "range" the numbers 1..n, "n" a number, "s" a string), the `steps` done to it,
-and the `form` (a function, or a program between stdin and stdout). The tests' outputs come from `run`, which interprets the steps and
-never reads program text; `render` writes the program. A misconception is another list of steps, kept only where `run` differs on the
-tests. The constant 7 in a threshold (and in a sum, a slice or a repetition) is kept for held-out problems.
+A *spec* is a JSON-able dict: a `source` ("xs" a list, "range" the numbers 1..n, "n" a number, "s" a string), the
+`steps` done to it, and the `form` (a function, or a program between stdin and stdout). The tests' outputs come from
+`run`, which interprets the steps and never reads program text; `render` writes the program. A misconception is another
+list of steps, kept only where `run` differs on the tests. The constant 7 in a threshold (and in a sum, a slice or a
+repetition) is kept for held-out problems.
 """
 
 from __future__ import annotations
@@ -22,7 +23,11 @@ MAX_TESTS = 5
 # The last phrasing of each form is held out; every word of it occurs in some other phrasing.
 TEMPLATES: dict[str, tuple[str, ...]] = {
     "function": ("Write {head}: {steps}.", "{head} should {steps}.", "Write {head}, it should {steps}."),
-    "stdin": ("Read {var}, then print: {steps}.", "Read {var} and {steps}. Print it.", "Read {var} and print: {steps}."),
+    "stdin": (
+        "Read {var}, then print: {steps}.",
+        "Read {var} and {steps}. Print it.",
+        "Read {var} and print: {steps}.",
+    ),
 }
 
 FILTERS = ("even", "odd", ">", ">=", "<", "<=", "%")
@@ -93,7 +98,9 @@ def _draw_map(rng: random.Random, affine: bool = False) -> Step:
 
 
 def _draw_text(rng: random.Random, last: bool) -> Step:
-    kind = rng.choice(("reverse", "upper", "remove", "first", "last", "repeat") + (("letters", "length") if last else ()))
+    kind = rng.choice(
+        ("reverse", "upper", "remove", "first", "last", "repeat") + (("letters", "length") if last else ())
+    )
     if kind in ("reverse", "upper", "length"):
         return [kind]
     return [kind, rng.choice(LETTERS) if kind in ("remove", "letters") else rng.randrange(2, 10)]
@@ -106,11 +113,16 @@ def _draw_steps(source: str, difficulty: int, rng: random.Random) -> list[Step]:
         steps = [_draw_text(rng, last=index == difficulty - 1) for index in range(difficulty)]
         return steps if len({step[0] for step in steps}) == difficulty else _draw_steps(source, difficulty, rng)
     kinds = rng.choice((("f", "m", "a"), ("fm", "mf", "fa", "ma", "fa"), ("fma", "mfa"))[difficulty - 1])
-    return [_draw_filter(rng) if kind == "f" else _draw_map(rng) if kind == "m" else [rng.choice(AGGREGATES)] for kind in kinds]
+    return [
+        _draw_filter(rng) if kind == "f" else _draw_map(rng) if kind == "m" else [rng.choice(AGGREGATES)]
+        for kind in kinds
+    ]
 
 
 def draw(family: str, difficulty: int, rng: random.Random) -> Spec | None:
-    """A random spec, or None where a number occurs twice: which step comes next would not show in what is written so far."""
+    """A random spec, or None where a number occurs twice: which step comes next would not show in what is written so
+    far.
+    """
     sources = {"numbers": ("n", "range"), "lists": ("xs",), "strings": ("s",), "stdin": ("n", "xs", "s")}
     source = rng.choice(sources[family])
     steps = _draw_steps(source, difficulty, rng)
@@ -127,7 +139,9 @@ def draw(family: str, difficulty: int, rng: random.Random) -> Spec | None:
 
 
 def is_unseen(spec: Spec) -> bool:
-    """Whether 7 is a threshold or divisor of a filter, is added or subtracted on its own, or cuts or repeats a string."""
+    """Whether 7 is a threshold or divisor of a filter, is added or subtracted on its own, or cuts or repeats a
+    string.
+    """
     roles = {"xs": FILTERS, "range": FILTERS, "n": ("+", "-"), "s": ("first", "last", "repeat")}[spec["source"]]
     return any(step[0] in roles and step[-1] == UNSEEN for step in spec["steps"])
 
@@ -212,7 +226,9 @@ def run(source: str, steps: list[Step], value: Any) -> Any:
 
 
 def _inputs(spec: Spec) -> list[Any]:
-    """Inputs with the edges on which the misconceptions tell: nothing, zero, and the constants of the steps with their neighbours."""
+    """Inputs with the edges on which the misconceptions tell: nothing, zero, and the constants of the steps with their
+    neighbours.
+    """
     ks = [step[1] for step in spec["steps"] if len(step) == 2 and isinstance(step[1], int)]
     k = ks[0] if ks else 3
     source = spec["source"]
@@ -287,7 +303,9 @@ def _write_text(steps: list[Step]) -> str:
         elif kind in ("remove", "remove1"):
             cur += f'.replace("{step[1]}","")' if kind == "remove" else f'.replace("{step[1]}","",1)'
         else:
-            cur += {"reverse": "[::-1]", "upper": ".upper()", "lower": ".lower()", "letters": f'.count("{step[-1]}")'}[kind]
+            cur += {"reverse": "[::-1]", "upper": ".upper()", "lower": ".lower()", "letters": f'.count("{step[-1]}")'}[
+                kind
+            ]
     return cur
 
 
@@ -347,7 +365,9 @@ def _variants(spec: Spec) -> dict[str, list[Step]]:
         found["off_by_one"] = [["short"], *steps]
     last_is_free = steps[-1][0] not in AGGREGATES and steps[-1][0] not in ("letters", "length")
     if len(steps) > 1:
-        found["last_forgotten" if last_is_free else "forgotten"] = steps[:-1] if last_is_free else steps[:-2] + steps[-1:]
+        found["last_forgotten" if last_is_free else "forgotten"] = (
+            steps[:-1] if last_is_free else steps[:-2] + steps[-1:]
+        )
         if len(steps) > 2 or last_is_free:
             found["swapped"] = [steps[1], steps[0], *steps[2:]]
     return found
@@ -356,14 +376,22 @@ def _variants(spec: Spec) -> dict[str, list[Step]]:
 def _wrong_steps(spec: Spec) -> dict[str, list[Step]]:
     source, inputs = spec["source"], _inputs(spec)
     true = [run(source, spec["steps"], value) for value in inputs]
-    return {name: steps for name, steps in _variants(spec).items() if [run(source, steps, value) for value in inputs] != true}
+    return {
+        name: steps
+        for name, steps in _variants(spec).items()
+        if [run(source, steps, value) for value in inputs] != true
+    }
 
 
 def tests(spec: Spec) -> dict[str, Any]:
     """The test suite, in the record's form."""
     pairs = [(value, run(spec["source"], spec["steps"], value)) for value in _inputs(spec)][:MAX_TESTS]
     if spec["surface"]["form"] == "function":
-        return {"kind": "function", "fn_name": spec["surface"]["name"], "cases": [{"args": [value], "output": out} for value, out in pairs]}
+        return {
+            "kind": "function",
+            "fn_name": spec["surface"]["name"],
+            "cases": [{"args": [value], "output": out} for value, out in pairs],
+        }
 
     def line(value: Any) -> str:
         return (" ".join(map(str, value)) if isinstance(value, list) else str(value)) + "\n"

@@ -1,8 +1,9 @@
 """Five built-in families of mathematics problems, their worked solutions and the ways a bad method goes wrong on them.
 
-A *spec* is a JSON-able dict that says what is asked, without the phrasing; `draw` makes one, everything else is a pure function of it.
-Numbers stay within 0..24 and a working line holds one operation, so that a policy of a million parameters can learn to work step by step.
-The constant 7 in the roles named by `is_unseen` is kept for held-out problems.
+A *spec* is a JSON-able dict that says what is asked, without the phrasing; `draw` makes one, everything else is a pure
+function of it. Numbers stay within 0..24 and a working line holds one operation, so that a policy of a million
+parameters can learn to work step by step. The constant 7 in the roles named by `is_unseen` is kept for held-out
+problems.
 """
 
 from __future__ import annotations
@@ -144,7 +145,9 @@ def _leaves(node: Any) -> list[int]:
 
 
 def _other_than(used: list[int], rng: random.Random) -> int:
-    """A number from 1 to 9 that is not used yet: which number comes next in a chain then shows in the numbers before it."""
+    """A number from 1 to 9 that is not used yet: which number comes next in a chain then shows in the numbers before
+    it.
+    """
     return rng.choice([n for n in range(1, 10) if n not in used])
 
 
@@ -167,8 +170,8 @@ def _factors(node: Any) -> list[int]:
     return own + _factors(node[0]) + _factors(node[2])
 
 
-# fractions: terms [top, bottom]; in difficulty 2 one bottom is a multiple of the other, difficulty 3 is (first sign second) * third with
-# one bottom in the brackets
+# fractions: terms [top, bottom]; in difficulty 2 one bottom is a multiple of the other, difficulty 3 is (first sign
+# second) * third with one bottom in the brackets
 
 
 def _draw_fractions(difficulty: int, rng: random.Random) -> Spec:
@@ -200,7 +203,9 @@ def _add_fractions(spec: Spec, work: _Work, how: str = "right") -> tuple[int, in
     return work.op(left, sign, c), d
 
 
-def _times_fractions(first: list[int] | tuple[int, int], second: list[int], work: _Work, how: str = "right") -> tuple[int, int]:
+def _times_fractions(
+    first: list[int] | tuple[int, int], second: list[int], work: _Work, how: str = "right"
+) -> tuple[int, int]:
     (a, b), (c, d) = first, second
     if how == "crosswise":
         return work.op(a, "*", d), work.op(b, "*", c)
@@ -320,7 +325,9 @@ def _draw_word(difficulty: int, rng: random.Random) -> Spec:
 def _show_word(spec: Spec) -> str:
     name, thing = spec["surface"]["name"], spec["surface"]["thing"]
     start = spec["start"]
-    said = [f"{name} has {start[0]} bags of {start[1]} {thing}." if len(start) == 2 else f"{name} has {start[0]} {thing}."]
+    said = [
+        f"{name} has {start[0]} bags of {start[1]} {thing}." if len(start) == 2 else f"{name} has {start[0]} {thing}."
+    ]
     for sign, k in spec["events"]:
         said.append({"+": f"Gets {k}.", "-": f"Loses {k}.", "*": f"Has {k} times as many."}[sign])
     return " ".join(said)
@@ -343,7 +350,13 @@ def _word_by(how: str = "right") -> Method:
     return method
 
 
-DRAW = {"nested": _draw_nested, "fractions": _draw_fractions, "linear": _draw_linear, "mod_power": _draw_mod_power, "word": _draw_word}
+DRAW = {
+    "nested": _draw_nested,
+    "fractions": _draw_fractions,
+    "linear": _draw_linear,
+    "mod_power": _draw_mod_power,
+    "word": _draw_word,
+}
 RIGHT: dict[str, Method] = {
     "nested": _nested,
     "fractions": _fractions_by(),
@@ -359,7 +372,9 @@ WRONG: dict[str, dict[str, Method]] = {
         "crosswise": _fractions_by(times="crosswise"),
         "bottoms_added": _fractions_by(times="bottoms_added"),
     },
-    "linear": {how: _linear_by(how) for how in ("sign_kept", "subtracts_coefficient", "coefficients_added", "half_distributed")},
+    "linear": {
+        how: _linear_by(how) for how in ("sign_kept", "subtracts_coefficient", "coefficients_added", "half_distributed")
+    },
     "mod_power": {how: _mod_power_by(how) for how in ("last_not_reduced", "base_times_exponent", "one_step_short")},
     "word": {how: _word_by(how) for how in ("last_swapped", "bags_added", "last_forgotten")},
 }
@@ -376,7 +391,9 @@ def draw(family: str, difficulty: int, rng: random.Random) -> Spec | None:
 
 
 def is_unseen(spec: Spec) -> bool:
-    """Whether 7 is a factor, a denominator, the leading coefficient, the base, or the size of a bag: held-out problems only."""
+    """Whether 7 is a factor, a denominator, the leading coefficient, the base, or the size of a bag: held-out problems
+    only.
+    """
     family = spec["family"]
     if family == "nested":
         return UNSEEN in _factors(spec["tree"])

@@ -1,4 +1,6 @@
-"""The small tokenizer of the built-in policies: byte-level BPE over the built-in problems, saved as ordinary tokenizer files."""
+"""The small tokenizer of the built-in policies: byte-level BPE over the built-in problems, saved as ordinary tokenizer
+files.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,9 @@ THINK = ("<think>", "</think>")
 CORPUS_PER_DOMAIN = 1500
 CORPUS_SEED = 0
 
-# Pieces that BPE may merge into one token. The first alternatives keep the fixed joints of a response whole: fewer tokens, faster training.
-# A number below 100 can be one token, so that copying one is one decision; every character falls into some alternative.
+# Pieces that BPE may merge into one token. The first alternatives keep the fixed joints of a response whole: fewer
+# tokens, faster training. A number below 100 can be one token, so that copying one is one decision; every character
+# falls into some alternative.
 PIECES = "|".join(
     (
         r"\n?\\boxed\{",
@@ -70,13 +73,18 @@ def _corpus() -> list[str]:
 
 
 def build_tokenizer(out_dir: Path) -> None:
-    """Trains the tokenizer on a fixed corpus and writes tokenizer.json, tokenizer_config.json and special_tokens_map.json into `out_dir`.
+    """Trains the tokenizer on a fixed corpus and writes tokenizer.json, tokenizer_config.json and
+    special_tokens_map.json into `out_dir`.
 
-    The files are the same bytes on every run and open with `transformers.AutoTokenizer`. Any text survives encoding and decoding.
+    The files are the same bytes on every run and open with `transformers.AutoTokenizer`. Any text survives encoding and
+    decoding.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(Regex(PIECES), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+        [
+            pre_tokenizers.Split(Regex(PIECES), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
@@ -112,7 +120,8 @@ def build_tokenizer(out_dir: Path) -> None:
         "chat_template": CHAT_TEMPLATE,
         "clean_up_tokenization_spaces": False,
         "model_max_length": 32768,
-        # Any name, and none too, makes transformers 5 put the rules of model type qwen2 in place of those of tokenizer.json.
+        # Any name, and none too, makes transformers 5 put the rules of model type qwen2 in place of those of
+        # tokenizer.json.
         "tokenizer_class": "",
     }
     for name, value in (("tokenizer_config.json", config), ("special_tokens_map.json", named)):

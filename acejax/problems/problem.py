@@ -1,7 +1,7 @@
 """The records that travel between rooms: Problem, Completion and Trace.
 
-Each is a frozen dataclass with `from_record` (a dict read from JSON Lines or Parquet) and `to_record` (the same dict back).
-`from_record` raises UserError naming the place, the field, what was found and what to do.
+Each is a frozen dataclass with `from_record` (a dict read from JSON Lines or Parquet) and `to_record` (the same dict
+back). `from_record` raises UserError naming the place, the field, what was found and what to do.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ TEST_KINDS = {"stdin": ("cases",), "function": ("fn_name", "cases"), "script": (
 class Problem:
     """A task whose answer can be checked.
 
-    `answer` holds the accepted strings of a mathematics problem; `tests` the test suite of a code problem, in one of the
-    three kinds of TEST_KINDS. `time_limit_s` is in seconds per test, `memory_limit_mb` in MiB. `attempts` records how
-    earlier policies fared: dicts with `policy`, `n`, `correct` and `mean_tokens`.
+    `answer` holds the accepted strings of a mathematics problem; `tests` the test suite of a code problem, in one of
+    the three kinds of TEST_KINDS. `time_limit_s` is in seconds per test, `memory_limit_mb` in MiB. `attempts` records
+    how earlier policies fared: dicts with `policy`, `n`, `correct` and `mean_tokens`.
     """
 
     id: str
@@ -42,7 +42,9 @@ class Problem:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], where: str) -> Problem:
-        """Checks one record read at `where` ("file:line"). Raises UserError if a field is missing or has the wrong form."""
+        """Checks one record read at `where` ("file:line"). Raises UserError if a field is missing or has the wrong
+        form.
+        """
         domain = record.get("domain")
         if domain not in ("math", "code"):
             raise UserError(f'{where}: field \'domain\' is {domain!r}; use "math" or "code"')
@@ -97,7 +99,9 @@ def _checked_attempts(attempts: Any, where: str) -> tuple[Mapping[str, Any], ...
         return isinstance(correct, int) and isinstance(n, int) and 0 <= correct <= n
 
     if not isinstance(attempts, (list, tuple)) or not all(fits(one) for one in attempts):
-        raise UserError(f"{where}: field 'attempts' is {attempts!r}; give a list of objects with numbers 'n' and 'correct' (at most n)")
+        raise UserError(
+            f"{where}: field 'attempts' is {attempts!r}; give a list of objects with numbers 'n' and 'correct' (at most n)"
+        )
     return tuple(attempts)
 
 
@@ -117,19 +121,26 @@ def _check_tests(tests: Any, where: str) -> None:
 
 
 def _check_types(types: Any, where: str) -> None:
-    """`types`: {"args": [kind, ...], "kwargs": {name: kind}, "output": kind}, each part optional, each kind one of NODE_KINDS or null."""
+    """`types`: {"args": [kind, ...], "kwargs": {name: kind}, "output": kind}, each part optional, each kind one of
+    NODE_KINDS or null.
+    """
     parts = {} if types is None else types
     fits = isinstance(parts, Mapping) and parts.keys() <= {"args", "kwargs", "output"}
     fits = fits and isinstance(parts.get("args") or [], list) and isinstance(parts.get("kwargs") or {}, Mapping)
     if not fits or not all(
-        kind in (None, *NODE_KINDS) for kind in (*(parts.get("args") or ()), *(parts.get("kwargs") or {}).values(), parts.get("output"))
+        kind in (None, *NODE_KINDS)
+        for kind in (*(parts.get("args") or ()), *(parts.get("kwargs") or {}).values(), parts.get("output"))
     ):
-        raise UserError(f"{where}: field 'tests.types' is {types!r}; give args (a list), kwargs and output, each {' or '.join(NODE_KINDS)}")
+        raise UserError(
+            f"{where}: field 'tests.types' is {types!r}; give args (a list), kwargs and output, each {' or '.join(NODE_KINDS)}"
+        )
 
 
 @dataclass(frozen=True)
 class Completion:
-    """One sampled response. `ids` are the sampled tokens with the stop token, `logprobs` (nats) theirs under the sampler."""
+    """One sampled response. `ids` are the sampled tokens with the stop token, `logprobs` (nats) theirs under the
+    sampler.
+    """
 
     problem_id: str
     sample: int
@@ -144,17 +155,27 @@ class Completion:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], where: str) -> Completion:
-        """Checks one record read at `where` ("file:line"). Raises UserError if a field is missing or has the wrong form."""
+        """Checks one record read at `where` ("file:line"). Raises UserError if a field is missing or has the wrong
+        form.
+        """
         for name in ("problem_id", "response"):
             if not isinstance(record.get(name), str):
                 raise UserError(f"{where}: field '{name}' is {record.get(name)!r}; give a string")
         sample, finish = record.get("sample"), record.get("finish_reason", "stop")
         if isinstance(sample, bool) or not isinstance(sample, int) or sample < 0:
-            raise UserError(f"{where}: field 'sample' is {sample!r}; give the completion's number among those of its problem, from 0")
+            raise UserError(
+                f"{where}: field 'sample' is {sample!r}; give the completion's number among those of its problem, from 0"
+            )
         if finish not in ("stop", "length"):
             raise UserError(f'{where}: field \'finish_reason\' is {finish!r}; use "stop" or "length"')
-        rest: dict[str, Any] = {name: record[name] for name in ("stage", "step", "seed") if record.get(name) is not None}
-        rest |= {name: tuple(record[name]) for name in ("prompt_ids", "ids", "logprobs") if isinstance(record.get(name), list)}
+        rest: dict[str, Any] = {
+            name: record[name] for name in ("stage", "step", "seed") if record.get(name) is not None
+        }
+        rest |= {
+            name: tuple(record[name])
+            for name in ("prompt_ids", "ids", "logprobs")
+            if isinstance(record.get(name), list)
+        }
         return cls(record["problem_id"], sample, record["response"], finish, **rest)
 
 

@@ -12,12 +12,15 @@ Style = Literal["builtin", "chat", "r1", "chatml"]
 MATH_INSTRUCTION = "Please reason step by step, and put your final answer within \\boxed{}."
 CHATML_MATH_INSTRUCTION = "Please place your final answer inside \\boxed{}."
 CODE_FORMAT = "```python\n# Your solution code here\n```"
-CODE_INSTRUCTION = "Write Python code to solve the problem. Please place the solution code in the following format:\n" + CODE_FORMAT
+CODE_INSTRUCTION = (
+    "Write Python code to solve the problem. Please place the solution code in the following format:\n" + CODE_FORMAT
+)
 STARTER_INSTRUCTION = (
     "Solve the problem starting with the provided function header.\n\nFunction header:\n```\n{starter}\n```"
     "\n\nPlease place the solution code in the following format:\n" + CODE_FORMAT
 )
-# The answer's form with nothing in it, in the very tokens that an answer begins with: a small policy can copy its way to the right form.
+# The answer's form with nothing in it, in the very tokens that an answer begins with: a small policy can copy its way
+# to the right form.
 BUILTIN_FORMS = {"math": "\n\\boxed{}", "code": "\n```python\n```"}
 CHATML_SYSTEM = "You are a helpful and harmless assistant. You should think step-by-step."
 R1_BOS, R1_USER, R1_ASSISTANT = "<｜begin▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>"
@@ -26,7 +29,9 @@ MARKERS = {"r1": (R1_BOS, R1_USER, R1_ASSISTANT), "chatml": ("<|im_start|>", "<|
 
 
 def question(problem: Problem, style: Style) -> str:
-    """The user's turn: the problem's prompt with the instruction of its domain, in style "builtin" an empty form to be filled in."""
+    """The user's turn: the problem's prompt with the instruction of its domain, in style "builtin" an empty form to be
+    filled in.
+    """
     if style == "builtin":
         return problem.prompt + BUILTIN_FORMS[problem.domain]
     if problem.domain == "code":
@@ -38,27 +43,32 @@ def question(problem: Problem, style: Style) -> str:
 
 
 def render_prompt(problem: Problem, tokenizer: Any, style: Style) -> tuple[str, list[int]]:
-    """The whole prompt, up to where the response begins, and its ids; nothing is added to the ids that is not in the text.
+    """The whole prompt, up to where the response begins, and its ids; nothing is added to the ids that is not in the
+    text.
 
     "builtin" and "chat" use the tokenizer's own chat template with its generation prompt;
-    "r1" is the template of DeepSeek-R1-Distill, "chatml" the one of AceReason-Nemotron 1.1. The latter two open <think> themselves.
-    A tokenizer that begins its texts with a BOS token gets exactly one, whether or not the template writes it.
-    Raises UserError for an unknown style, where the tokenizer has no chat template and the style needs one, and where a marker of the
-    style is not a single token.
+    "r1" is the template of DeepSeek-R1-Distill, "chatml" the one of AceReason-Nemotron 1.1. The latter two open <think>
+    themselves. A tokenizer that begins its texts with a BOS token gets exactly one, whether or not the template writes
+    it. Raises UserError for an unknown style, where the tokenizer has no chat template and the style needs one, and
+    where a marker of the style is not a single token.
     """
     if style not in get_args(Style):
         raise UserError(f"prompt style is {style!r}; use one of {', '.join(get_args(Style))}")
     why = _unfit(tokenizer, style)
     if why:
         fitting = " or ".join(other for other in ("chat", *MARKERS) if not _unfit(tokenizer, other))
-        raise UserError(f"prompt style {style!r}: {why}; use {f'style {fitting}' if fitting else 'a checkpoint with a chat template'}")
+        raise UserError(
+            f"prompt style {style!r}: {why}; use {f'style {fitting}' if fitting else 'a checkpoint with a chat template'}"
+        )
     asked = question(problem, style)
     if style == "r1":
         text = f"{R1_BOS}{R1_USER}{asked}{R1_ASSISTANT}<think>\n"
     elif style == "chatml":
         text = f"<|im_start|>system\n{CHATML_SYSTEM}<|im_end|>\n<|im_start|>user\n{asked}<|im_end|>\n<|im_start|>assistant\n<think>\n"
     else:
-        text = tokenizer.apply_chat_template([{"role": "user", "content": asked}], tokenize=False, add_generation_prompt=True)
+        text = tokenizer.apply_chat_template(
+            [{"role": "user", "content": asked}], tokenize=False, add_generation_prompt=True
+        )
     bos = tokenizer.bos_token
     if bos and tokenizer.encode("x")[0] == tokenizer.bos_token_id and not text.startswith(bos):
         text = bos + text
@@ -70,5 +80,7 @@ def _unfit(tokenizer: Any, style: str) -> str | None:
     named = getattr(tokenizer, "name_or_path", "")
     if style not in MARKERS:
         return None if getattr(tokenizer, "chat_template", None) else f"tokenizer {named!r} has no chat template"
-    split = next((marker for marker in MARKERS[style] if len(tokenizer.encode(marker, add_special_tokens=False)) != 1), None)
+    split = next(
+        (marker for marker in MARKERS[style] if len(tokenizer.encode(marker, add_special_tokens=False)) != 1), None
+    )
     return None if split is None else f"its marker {split!r} is not one token of tokenizer {named!r}"

@@ -46,7 +46,9 @@ def _json_array(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
         rows = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not valid JSON ({error}); write one list of objects, or one object per line") from None
+        raise UserError(
+            f"{path}: not valid JSON ({error}); write one list of objects, or one object per line"
+        ) from None
     for number, row in enumerate(rows, 1):
         if not isinstance(row, dict):
             raise UserError(f"{path}:{number}: found {type(row).__name__}, not an object; write a list of objects")
@@ -107,16 +109,20 @@ def _from_row(row: dict[str, Any], where: str, path: Path, domain: Domain) -> Pr
         record["source"] = path.stem
     identity = record.get("id", "")
     # A number alone would be the same in two files.
-    record["id"] = identity if isinstance(identity, str) and identity else f"{path.stem}/{number if identity == '' else identity}"
+    record["id"] = (
+        identity if isinstance(identity, str) and identity else f"{path.stem}/{number if identity == '' else identity}"
+    )
     return Problem.from_record(record, where)
 
 
 def read_problems(path: str | Path, *, domain: Domain = "math", refused: list[str] | None = None) -> list[Problem]:
-    """All problems of a .jsonl, .json (lines, or one list) or .parquet file: our records, or rows of a dataset formats/detect.py knows.
+    """All problems of a .jsonl, .json (lines, or one list) or .parquet file: our records, or rows of a dataset
+    formats/detect.py knows.
 
-    `domain` is for records of ours that do not name theirs. Numbers become strings (27.0 gives "27"). A row without `id` gets
-    "<file stem>/<row>", one with a number for it "<file stem>/<number>", one without `source` the file's stem.
-    Raises UserError naming file:line and field for the first bad row; where `refused` is a list, the messages of bad rows go there instead.
+    `domain` is for records of ours that do not name theirs. Numbers become strings (27.0 gives "27"). A row without
+    `id` gets "<file stem>/<row>", one with a number for it "<file stem>/<number>", one without `source` the file's
+    stem. Raises UserError naming file:line and field for the first bad row; where `refused` is a list, the messages of
+    bad rows go there instead.
     """
     path = Path(path)
     problems: list[Problem] = []
@@ -125,7 +131,9 @@ def read_problems(path: str | Path, *, domain: Domain = "math", refused: list[st
         try:
             problem = _from_row(row, where, path, domain)
             if problem.id in first_seen:
-                raise UserError(f"{where}: field 'id' is {problem.id!r}, as at {first_seen[problem.id]}; give every problem its own id")
+                raise UserError(
+                    f"{where}: field 'id' is {problem.id!r}, as at {first_seen[problem.id]}; give every problem its own id"
+                )
         except UserError as error:
             if refused is None:
                 raise
@@ -139,13 +147,17 @@ def read_problems(path: str | Path, *, domain: Domain = "math", refused: list[st
 
 
 def read_completions(path: str | Path) -> Iterator[tuple[str, Completion]]:
-    """The completions of a .jsonl or .parquet file, one at a time, each with its place. Raises UserError naming file:line and field."""
+    """The completions of a .jsonl or .parquet file, one at a time, each with its place. Raises UserError naming
+    file:line and field.
+    """
     for where, row in _rows(Path(path)):
         yield where, Completion.from_record(row, where)
 
 
 def read_traces(path: str | Path) -> list[Trace]:
-    """All traces of a .jsonl or .parquet file: rows with `prompt` and `response`. Raises UserError naming file:line and field."""
+    """All traces of a .jsonl or .parquet file: rows with `prompt` and `response`. Raises UserError naming file:line and
+    field.
+    """
     path = Path(path)
     traces = []
     for where, row in _rows(path):
@@ -157,7 +169,13 @@ def read_traces(path: str | Path) -> list[Trace]:
             raise UserError(f'{where}: field \'domain\' is {domain!r}; use "math" or "code"')
         number = where.rpartition(":")[2]
         traces.append(
-            Trace(str(row.get("id") or f"{path.stem}/{number}"), row["prompt"], row["response"], row.get("source") or path.stem, domain)
+            Trace(
+                str(row.get("id") or f"{path.stem}/{number}"),
+                row["prompt"],
+                row["response"],
+                row.get("source") or path.stem,
+                domain,
+            )
         )
     if not traces:
         raise UserError(f"{path}: holds no rows; give at least one trace")
@@ -175,7 +193,8 @@ def _record(item: Any) -> dict[str, Any]:
 
 
 def write_records(path: str | Path, records: Iterable[Any]) -> None:
-    """Writes records (Problem, Completion, Trace, Verdict or dicts) as .jsonl or .parquet; the file appears whole or not at all.
+    """Writes records (Problem, Completion, Trace, Verdict or dicts) as .jsonl or .parquet; the file appears whole or
+    not at all.
 
     In Parquet, `tests`, `answer` and `meta` are JSON text. Raises UserError for another suffix.
     """

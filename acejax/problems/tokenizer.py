@@ -1,4 +1,6 @@
-"""A checkpoint's tokenizer: opened through transformers, held to what its own file says; the ids it knows and those that end a response."""
+"""A checkpoint's tokenizer: opened through transformers, held to what its own file says; the ids it knows and those
+that end a response.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ from tokenizers import Tokenizer
 
 from acejax.errors import UserError
 
-# What a tokenizer may read wrongly: spaces at either end and in rows, digits, line ends, indentation, brackets, what is not ASCII.
+# What a tokenizer may read wrongly: spaces at either end and in rows, digits, line ends, indentation, brackets, what is
+# not ASCII.
 PROBES = (
     "Hello, world! It's the 2nd day; don't they'll  say so ?",
     " leading, trailing  and   inner spaces ",
@@ -32,9 +35,10 @@ PROBES = (
 def load_tokenizer(folder: Path) -> Any:
     """The tokenizer of a checkpoint folder, as `transformers.AutoTokenizer` opens it.
 
-    Raises UserError where there is none, where it reads a text otherwise than the `tokenizers` library does from the folder's
-    tokenizer.json (transformers 5 puts the rules of some model types in place of the file's, and a policy that reads other tokens than it
-    learned fails silently), and where decoding does not give the text back. The message holds the shortest such text.
+    Raises UserError where there is none, where it reads a text otherwise than the `tokenizers` library does from the
+    folder's tokenizer.json (transformers 5 puts the rules of some model types in place of the file's, and a policy that
+    reads other tokens than it learned fails silently), and where decoding does not give the text back. The message
+    holds the shortest such text.
     """
     import transformers  # takes seconds
 
@@ -64,7 +68,9 @@ def load_tokenizer(folder: Path) -> Any:
             f'by tokenizer.json it is {by_file(text)}; write "tokenizer_class": "" into tokenizer_config.json to have the file\'s own rules'
         )
     # Some tokenizers read only the composed form of characters, and so give that back.
-    text = _shortest(texts, lambda text: tokenizer.decode(_ids(tokenizer, text)) not in (text, unicodedata.normalize("NFC", text)))
+    text = _shortest(
+        texts, lambda text: tokenizer.decode(_ids(tokenizer, text)) not in (text, unicodedata.normalize("NFC", text))
+    )
     if text is not None:
         raise UserError(
             f"{folder}: the tokenizer gives {text!r} back as {tokenizer.decode(_ids(tokenizer, text))!r}; write "
@@ -86,12 +92,15 @@ def _shortest(texts: Iterable[str], wrong: Callable[[str], bool]) -> str | None:
 
 
 def token_count(tokenizer: Any) -> int:
-    """One more than the highest id that the tokenizer can name. Ids may have holes, so this can be more than its number of tokens."""
+    """One more than the highest id that the tokenizer can name. Ids may have holes, so this can be more than its number
+    of tokens.
+    """
     return max(tokenizer.get_vocab().values()) + 1
 
 
 def stop_ids(folder: Path, tokenizer: Any) -> tuple[int, ...]:
-    """Ids that end a response, ascending: the tokenizer's end token and all those of generation_config.json and config.json.
+    """Ids that end a response, ascending: the tokenizer's end token and all those of generation_config.json and
+    config.json.
 
     Raises UserError, naming file and field, for what is no id.
     """
@@ -111,5 +120,7 @@ def _named_ends(path: Path) -> list[int]:
     named = content.get("eos_token_id")
     listed = named if isinstance(named, list) else [] if named is None else [named]
     if not all(type(i) is int and i >= 0 for i in listed):
-        raise UserError(f"{path}: 'eos_token_id' is {named!r}; it must be a token's id, 0 or greater, or a list of them")
+        raise UserError(
+            f"{path}: 'eos_token_id' is {named!r}; it must be a token's id, 0 or greater, or a list of them"
+        )
     return listed

@@ -1,6 +1,8 @@
-"""A run's report.html: one file with everything in it, no script and no outside address, made from the run folder alone.
+"""A run's report.html: one file with everything in it, no script and no outside address, made from the run folder
+alone.
 
-It may be written at any time: a run that was interrupted, or that still goes, gets the page of what it has logged so far.
+It may be written at any time: a run that was interrupted, or that still goes, gets the page of what it has logged so
+far.
 """
 
 from __future__ import annotations
@@ -16,13 +18,22 @@ from typing import Any
 from acejax.errors import UserError
 from acejax.report import plots
 from acejax.report.plots import Line, Record, Stage, number
-from acejax.training.metrics import METRICS, clock, comparison, percent, read_metrics, read_samples, read_summary
+from acejax.run.records import METRICS, clock, comparison, percent, read_metrics, read_samples, read_summary
 
 # So many solved and so many unsolved responses are shown per domain, from the run's beginning and again from its end.
 SHOWN_RESPONSES = 2
 # Of a longer text the page shows the two ends.
 LONGEST_TEXT = 6000
-MEASURED = ("reward", "loss", "grad_norm", "entropy", "entropy_tempered", "logprob_gap_mean", "logprob_gap_max", "length_mean")
+MEASURED = (
+    "reward",
+    "loss",
+    "grad_norm",
+    "entropy",
+    "entropy_tempered",
+    "logprob_gap_mean",
+    "logprob_gap_max",
+    "length_mean",
+)
 
 STYLE = """
 :root{color-scheme:light;--ink:#1c2530;--soft:#5b6878;--line:#dde3ea;--good:#00734f;--bad:#b2182b}
@@ -102,7 +113,9 @@ def write_report(folder: Path) -> Path:
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">\n"
-        f"<title>{title}</title><style>{STYLE}</style></head><body>\n" + "\n".join(filter(None, sections)) + "\n</body></html>\n"
+        f"<title>{title}</title><style>{STYLE}</style></head><body>\n"
+        + "\n".join(filter(None, sections))
+        + "\n</body></html>\n"
     )
     path = folder / "report.html"
     temporary = folder / "report.html.tmp"
@@ -145,19 +158,31 @@ def _stage_list(steps: Sequence[Record]) -> list[Stage]:
     for at, name in enumerate(dict.fromkeys(step.get("stage") for step in steps), 1):
         mine = [step for step in steps if step.get("stage") == name]
         kind, domain, planned = (mine[-1].get(key) for key in ("stage_kind", "domain", "stage_steps"))
-        stages.append(Stage(at, str(name), str(kind or "grpo"), str(domain or ""), mine[0]["step"], mine[-1]["step"], planned))
+        stages.append(
+            Stage(at, str(name), str(kind or "grpo"), str(domain or ""), mine[0]["step"], mine[-1]["step"], planned)
+        )
     return stages
 
 
 def _head(run: Run) -> str:
     facts = {name: value for name, value in run.environment.items() if value not in (None, "", [], {})}
-    texts = {name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for name, value in facts.items()}
-    shown = "".join(f"<dt>{escape(str(name).replace('_', ' '))}</dt><dd>{escape(text)}</dd>" for name, text in texts.items())
+    texts = {
+        name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for name, value in facts.items()
+    }
+    shown = "".join(
+        f"<dt>{escape(str(name).replace('_', ' '))}</dt><dd>{escape(text)}</dd>" for name, text in texts.items()
+    )
     parts = [f"<h1>{escape(run.folder.resolve().name)}</h1>", f"<dl>{shown}</dl>" if shown else ""]
     if not run.finished:
         at = f"step {run.steps[-1]['step']} of stage {run.stages[-1].name}" if run.steps else "no step yet"
-        parts.append(f'<p class="notice">This run has no closing measurement: what follows is what it had logged by {escape(at)}.</p>')
-    broken = {name: [step["step"] for step in run.steps if name in step and number(step, name) != number(step, name)] for name in MEASURED}
+        parts.append(
+            f'<p class="notice">This run has no closing measurement: what follows is what it had logged by {escape(at)}.</p>'
+        )
+    broken = {
+        name: [step["step"] for step in run.steps if name in step and number(step, name) != number(step, name)]
+        for name in MEASURED
+    }
     for name, places in broken.items():
         if places:
             where = ", ".join(map(str, places[:8])) + (" and more" if len(places) > 8 else "")
@@ -168,14 +193,21 @@ def _head(run: Run) -> str:
 def _results(run: Run) -> str:
     entries: Sequence[Record] = run.summary
     if not run.finished:
-        found = [record for domain in run.domains for record in (_start_eval(run, domain), _end_eval(run, domain)) if record is not None]
+        found = [
+            record
+            for domain in run.domains
+            for record in (_start_eval(run, domain), _end_eval(run, domain))
+            if record is not None
+        ]
         entries = [{**record, "stage": f"{record.get('stage')}, step {record['step']}"} for record in found] or entries
     if not entries:
         return ""
     header, rows = comparison(entries)
     last_of = {row[0]: at for at, row in enumerate(rows)}
     marked = [at for at, row in enumerate(rows) if last_of[row[0]] == at and len(rows) > 1]
-    note = "Held-out problems; 95% intervals in brackets; gain in percentage points of avg, over the domain's first line."
+    note = (
+        "Held-out problems; 95% intervals in brackets; gain in percentage points of avg, over the domain's first line."
+    )
     return f"<h2>Before and after</h2>{_table(header, rows, text=2, marked=marked)}<p class='soft'>{note}</p>"
 
 
@@ -184,7 +216,9 @@ def _accuracy(run: Run) -> str:
     for domain in run.domains:
         mine = [record for record in run.evals if str(record.get("domain")) == domain]
         cut = plots.supervised_cut([record["step"] for record in mine], run.stages) if mine else None
-        caption = "Bands and bars are 95% intervals." + ("" if cut is None else f" Supervised steps before {cut} are cut off.")
+        caption = "Bands and bars are 95% intervals." + (
+            "" if cut is None else f" Supervised steps before {cut} are cut off."
+        )
         color = plots.DOMAIN_COLORS.get(domain, plots.GREEN)
         figures.append(_figure(f"Held-out accuracy: {domain}", plots.held_out(mine, run.stages, color), caption))
     names = ", ".join(f"{stage.number} {stage.name} ({stage.kind}, {stage.domain})" for stage in run.stages)
@@ -201,7 +235,10 @@ def _learning(run: Run) -> str:
         Line("unjudged", "unjudged responses", plots.GREY, ":"),
     ]
     lengths = [Line("length_mean", "mean", plots.BLUE), Line("length_p95", "95th percentile", plots.BLUE, "--")]
-    entropies = [Line("entropy", "temperature 1", plots.PURPLE), Line("entropy_tempered", "sampling temperature", plots.PURPLE, "--")]
+    entropies = [
+        Line("entropy", "temperature 1", plots.PURPLE),
+        Line("entropy_tempered", "sampling temperature", plots.PURPLE, "--"),
+    ]
     loss = [Line("loss", "loss", plots.RED)]
     supervised = [step for step in steps if step.get("stage_kind") == "sft"]
     cut = [Line("truncated", "", plots.ORANGE)]
@@ -210,7 +247,9 @@ def _learning(run: Run) -> str:
         _figure("Reward", plots.reward(steps, stages), "Mean over the responses of a step."),
         _figure("Groups that teach nothing", plots.by_step(sampled, stages, shares, "share", share=True), idle),
         _figure("Response length", plots.by_step(sampled, stages, lengths, "tokens"), "Tokens sampled per response."),
-        _figure("Truncated responses", plots.by_step(sampled, stages, cut, "share", share=True), "Stopped by the budget."),
+        _figure(
+            "Truncated responses", plots.by_step(sampled, stages, cut, "share", share=True), "Stopped by the budget."
+        ),
         _figure("Entropy", plots.by_step(sampled, stages, entropies, "nats per token"), "Of the next token."),
         _figure("Supervised loss", plots.by_step(supervised, stages, loss, "nats per token"), "On worked solutions."),
     ]
@@ -221,9 +260,21 @@ def _health(run: Run) -> str:
     gap = [Line("logprob_gap_mean", "mean", plots.GREEN), Line("logprob_gap_max", "largest", plots.RED, faint=True)]
     norm = [Line("grad_norm", "", plots.BLUE)]
     figures = [
-        _figure("Log-probability gap", plots.by_step(run.steps, run.stages, gap, "nats", log=True), "Sampler against trainer, per token."),
-        _figure("Gradient norm", plots.by_step(run.steps, run.stages, norm, "global norm", log=True), "Of the whole gradient."),
-        _figure("Time of a step", plots.time_split(run.steps, run.stages), "Verification is waited for only after sampling ended."),
+        _figure(
+            "Log-probability gap",
+            plots.by_step(run.steps, run.stages, gap, "nats", log=True),
+            "Sampler against trainer, per token.",
+        ),
+        _figure(
+            "Gradient norm",
+            plots.by_step(run.steps, run.stages, norm, "global norm", log=True),
+            "Of the whole gradient.",
+        ),
+        _figure(
+            "Time of a step",
+            plots.time_split(run.steps, run.stages),
+            "Verification is waited for only after sampling ended.",
+        ),
     ]
     return _grid("Health and time", figures)
 
@@ -235,13 +286,17 @@ def _difficulty(run: Run) -> str:
         if start is None:
             continue
         color = plots.DOMAIN_COLORS.get(domain, plots.GREEN)
-        places = [f"{name}: step {record['step']}" for name, record in (("start", start), ("end", end)) if record is not None]
+        places = [
+            f"{name}: step {record['step']}" for name, record in (("start", start), ("end", end)) if record is not None
+        ]
         figures.append(_figure(f"By difficulty: {domain}", plots.by_difficulty(start, end, color), "; ".join(places)))
     return _grid("Accuracy by difficulty", figures)
 
 
 def _start_eval(run: Run, domain: str) -> Record | None:
-    """What the run began with: stage "start" if named so, else the last measurement before the first reinforced step."""
+    """What the run began with: stage "start" if named so, else the last measurement before the first reinforced
+    step.
+    """
     mine = _comparable(run, domain)
     named = [record for record in mine if record.get("stage") == "start"]
     begin = min((stage.first for stage in run.stages if stage.kind != "sft"), default=None)
@@ -272,7 +327,10 @@ def _failures(run: Run) -> str:
             continue
         rows = [[reason, *(_count(count, reason) for count in counts)] for reason in reasons]
         rows.append(["all failures", *(str(round(sum(count.values()))) for count in counts)])
-        header = ["reason", *(f"{name} (step {record['step']})" for name, record in zip(("start", "end"), pair, strict=False))]
+        header = [
+            "reason",
+            *(f"{name} (step {record['step']})" for name, record in zip(("start", "end"), pair, strict=False)),
+        ]
         parts.append(f"<div><h3>{escape(domain)}</h3>{_table(header, rows, text=1, marked=[len(rows) - 1])}</div>")
     note = "<p class='soft'>Held-out responses that did not pass, with their share of all failures of that measurement.</p>"
     return f"<h2>Why responses fail</h2>{note}<div class='grid'>{''.join(parts)}</div>" if parts else ""
@@ -280,7 +338,9 @@ def _failures(run: Run) -> str:
 
 def _failed(record: Record) -> dict[str, float]:
     reasons = record.get("reasons") or {}
-    return {str(reason): number(reasons, reason) for reason in reasons if reason != "ok" and number(reasons, reason) > 0}
+    return {
+        str(reason): number(reasons, reason) for reason in reasons if reason != "ok" and number(reasons, reason) > 0
+    }
 
 
 def _count(counts: Mapping[str, float], reason: str) -> str:
@@ -291,11 +351,29 @@ def _stages(run: Run) -> str:
     rows = []
     for stage in run.stages:
         mine = [step for step in run.steps if step.get("stage") == stage.name]
-        seconds, tokens = (sum(value for step in mine if (value := number(step, name)) == value) for name in ("seconds_step", "tokens"))
+        seconds, tokens = (
+            sum(value for step in mine if (value := number(step, name)) == value) for name in ("seconds_step", "tokens")
+        )
         planned = f"{len(mine)} of {stage.planned}" if stage.planned and stage.planned != len(mine) else str(len(mine))
         row = [str(stage.number), stage.name, stage.kind, stage.domain, planned, clock(seconds), f"{tokens:,.0f}"]
-        rows.append([*row, f"{tokens / seconds:,.0f}" if seconds > 0 else "-", _span(mine, "sft" if stage.kind == "sft" else "grpo")])
-    header = ["", "stage", "kind", "domain", "steps", "time", "tokens", "tokens/s", "reward (or loss), first to last tenth"]
+        rows.append(
+            [
+                *row,
+                f"{tokens / seconds:,.0f}" if seconds > 0 else "-",
+                _span(mine, "sft" if stage.kind == "sft" else "grpo"),
+            ]
+        )
+    header = [
+        "",
+        "stage",
+        "kind",
+        "domain",
+        "steps",
+        "time",
+        "tokens",
+        "tokens/s",
+        "reward (or loss), first to last tenth",
+    ]
     return f"<h2>Stages</h2>{_table(header, rows, text=4)}" if rows else ""
 
 
@@ -319,7 +397,10 @@ def _responses(run: Run) -> str:
         parts.append(f"<h3>{escape(domain)}</h3>")
         for title, chosen in (("early", pick.first), ("late", pick.last)):
             for solved in (True, False):
-                parts += [_response(sample, f"{title}, {'solved' if solved else 'not solved'}") for sample in chosen[solved].values()]
+                parts += [
+                    _response(sample, f"{title}, {'solved' if solved else 'not solved'}")
+                    for sample in chosen[solved].values()
+                ]
     note = "<p class='soft'>The first and the last that the run logged; press a line to open it.</p>"
     return f"<h2>Responses</h2>{note}{''.join(parts)}" if parts else ""
 
@@ -328,11 +409,15 @@ def _response(sample: Record, title: str) -> str:
     verdict = str(sample.get("verdict"))
     known = verdict if verdict in ("correct", "wrong", "unjudged") else "wrong"
     facts = [
-        f"{name} {sample.get(key)}" for name, key in (("step", "step"), ("stage", "stage"), ("problem", "problem_id"), ("sample", "sample"))
+        f"{name} {sample.get(key)}"
+        for name, key in (("step", "step"), ("stage", "stage"), ("problem", "problem_id"), ("sample", "sample"))
     ]
     facts += [f"{sample.get('length')} tokens", f"finished by {sample.get('finish_reason')}"]
     judged = f'<span class="{known}">{escape(verdict)}</span> ({escape(str(sample.get("reason")))})'
-    texts = "".join(f"<p class='soft'>{name}</p><pre>{escape(_ends(str(sample.get(name) or '')))}</pre>" for name in ("prompt", "response"))
+    texts = "".join(
+        f"<p class='soft'>{name}</p><pre>{escape(_ends(str(sample.get(name) or '')))}</pre>"
+        for name in ("prompt", "response")
+    )
     return f"<details><summary>{title}: {judged} <span class='soft'>{escape(', '.join(facts))}</span></summary>{texts}</details>"
 
 
@@ -346,8 +431,13 @@ def _ends(text: str) -> str:
 def _details(run: Run) -> str:
     parts = []
     if run.notes:
-        lines = "\n".join((f"step {note['step']}: " if note.get("step") is not None else "") + str(note.get("text")) for note in run.notes)
-        parts.append(f"<details><summary>Notes of the run ({len(run.notes)})</summary><pre>{escape(lines)}</pre></details>")
+        lines = "\n".join(
+            (f"step {note['step']}: " if note.get("step") is not None else "") + str(note.get("text"))
+            for note in run.notes
+        )
+        parts.append(
+            f"<details><summary>Notes of the run ({len(run.notes)})</summary><pre>{escape(lines)}</pre></details>"
+        )
     config = run.folder / "config.yaml"
     if config.is_file():
         text = config.read_text(encoding="utf-8", errors="replace")

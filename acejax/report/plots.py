@@ -1,6 +1,7 @@
 """The plots of a run's page, as SVG text. Matplotlib is used through its objects, never through pyplot's global state.
 
-Every plot over steps carries the stages as bands in its background. Functions return None where the run has nothing to draw.
+Every plot over steps carries the stages as bands in its background. Functions return None where the run has nothing to
+draw.
 """
 
 from __future__ import annotations
@@ -27,12 +28,20 @@ LOG_RANGE = 20.0
 BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#0072b2", "#d55e00", "#009e73", "#b2182b", "#8e5aa8", "#777777"
 DOMAIN_COLORS = {"math": BLUE, "code": ORANGE}
 BANDS = ("#eef2f7", "#ffffff")
-STYLE: Any = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": "acejax", "legend.fontsize": 9}
+STYLE: Any = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "svg.hashsalt": "acejax",
+    "legend.fontsize": 9,
+}
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage as the log shows it. `first` and `last` are global steps; `number` counts from 1; `planned` may be unknown."""
+    """One stage as the log shows it. `first` and `last` are global steps; `number` counts from 1; `planned` may be
+    unknown.
+    """
 
     number: int
     name: str
@@ -55,9 +64,16 @@ class Line:
 
 
 def by_step(
-    steps: Sequence[Record], stages: Sequence[Stage], lines: Sequence[Line], unit: str, share: bool = False, log: bool = False
+    steps: Sequence[Record],
+    stages: Sequence[Stage],
+    lines: Sequence[Line],
+    unit: str,
+    share: bool = False,
+    log: bool = False,
 ) -> str | None:
-    """Curves over the global step, broken where a stage ends. `share` says that values are 0 to 1 and shows percentages."""
+    """Curves over the global step, broken where a stage ends. `share` says that values are 0 to 1 and shows
+    percentages.
+    """
     lines = [line for line in lines if any(math.isfinite(number(step, line.field)) for step in steps)]
     if not lines:
         return None
@@ -100,7 +116,9 @@ def reward(steps: Sequence[Record], stages: Sequence[Stage]) -> str | None:
 
 
 def time_split(steps: Sequence[Record], stages: Sequence[Stage]) -> str | None:
-    """Seconds of each step, stacked: sampling, waiting for the verifiers, updating, the rest. Dashed: seconds the verifiers worked."""
+    """Seconds of each step, stacked: sampling, waiting for the verifiers, updating, the rest. Dashed: seconds the
+    verifiers worked.
+    """
     shown = [step for step in steps if math.isfinite(number(step, "seconds_sample"))]
     if not shown:
         return None
@@ -127,14 +145,23 @@ def time_split(steps: Sequence[Record], stages: Sequence[Stage]) -> str | None:
     usual = ordered[int(0.95 * (len(ordered) - 1))]
     if ordered[-1] > 3 * usual > 0:
         axes.set_ylim(0, 1.6 * usual)
-        axes.annotate(f"slowest step: {ordered[-1]:.1f} s", (0.99, 0.97), xycoords="axes fraction", ha="right", va="top", fontsize=8)
+        axes.annotate(
+            f"slowest step: {ordered[-1]:.1f} s",
+            (0.99, 0.97),
+            xycoords="axes fraction",
+            ha="right",
+            va="top",
+            fontsize=8,
+        )
     _finish(figure, axes, [step["step"] for step in shown], stages, "seconds per step", False)
     _legend(figure, axes)
     return _svg(figure)
 
 
 def held_out(evals: Sequence[Record], stages: Sequence[Stage], color: str) -> str | None:
-    """One domain's avg@k on held-out problems by step: the small set a thin line in its band, the whole set squares, 95% intervals both."""
+    """One domain's avg@k on held-out problems by step: the small set a thin line in its band, the whole set squares,
+    95% intervals both.
+    """
     measured = [record for record in evals if math.isfinite(number(record, "avg"))]
     if not measured:
         return None
@@ -147,11 +174,16 @@ def held_out(evals: Sequence[Record], stages: Sequence[Stage], color: str) -> st
         axes.plot(xs, ys, "-o", color=color, linewidth=1, markersize=3, alpha=0.8, label="small set")
     if full:
         xs, ys, lows, highs = _with_intervals(full)
-        errors = [[y - low for y, low in zip(ys, lows, strict=True)], [high - y for y, high in zip(ys, highs, strict=True)]]
+        errors = [
+            [y - low for y, low in zip(ys, lows, strict=True)],
+            [high - y for y, high in zip(ys, highs, strict=True)],
+        ]
         look: dict[str, Any] = {"marker": "s", "markersize": 7, "markeredgecolor": "white", "capsize": 4, "zorder": 4}
         axes.errorbar(xs, ys, yerr=errors, color=color, linestyle=":", linewidth=1.2, label="whole set", **look)
     places = [int(record["step"]) for record in measured]
-    _finish(figure, axes, places, stages, f"avg@{measured[-1].get('k', 'k')}", True, left=supervised_cut(places, stages))
+    _finish(
+        figure, axes, places, stages, f"avg@{measured[-1].get('k', 'k')}", True, left=supervised_cut(places, stages)
+    )
     _legend(figure, axes, columns=2)
     return _svg(figure)
 
@@ -167,9 +199,13 @@ def supervised_cut(places: Sequence[int], stages: Sequence[Stage]) -> int | None
 
 
 def by_difficulty(start: Record, end: Record | None, color: str) -> str | None:
-    """Bars of avg@k per difficulty: the start's pale, the end's full. The count of problems stands under each difficulty."""
+    """Bars of avg@k per difficulty: the start's pale, the end's full. The count of problems stands under each
+    difficulty.
+    """
     tables = [record.get("by_difficulty") or {} for record in (start, end) if record is not None]
-    levels = sorted({str(level) for table in tables for level in table}, key=lambda level: (not level.isdigit(), level.zfill(8)))
+    levels = sorted(
+        {str(level) for table in tables for level in table}, key=lambda level: (not level.isdigit(), level.zfill(8))
+    )
     if not levels:
         return None
     figure, axes = _canvas(SIZE)
@@ -228,7 +264,13 @@ def _canvas(size: tuple[float, float]) -> tuple[Figure, Axes]:
 
 
 def _finish(
-    figure: Figure, axes: Axes, places: Sequence[int], stages: Sequence[Stage], unit: str, share: bool, left: int | None = None
+    figure: Figure,
+    axes: Axes,
+    places: Sequence[int],
+    stages: Sequence[Stage],
+    unit: str,
+    share: bool,
+    left: int | None = None,
 ) -> None:
     """Axis range, labels and the bands of the stages inside it, named where the name fits and numbered where not."""
     first, last = left if left is not None else min(places), max(places)
@@ -259,7 +301,9 @@ def _finish(
 
 def _legend(figure: Figure, axes: Axes, columns: int = 1) -> None:
     if columns > 1 or len(axes.get_legend_handles_labels()[0]) > 2:
-        figure.legend(loc="outside lower center", ncols=max(columns, 3 if columns == 1 else 2), frameon=False, fontsize=9)
+        figure.legend(
+            loc="outside lower center", ncols=max(columns, 3 if columns == 1 else 2), frameon=False, fontsize=9
+        )
     else:
         axes.legend(loc="best", frameon=True, framealpha=0.8, edgecolor="none", fontsize=9)
 

@@ -11,7 +11,9 @@ from acejax.mesh import Rules
 
 @struct.dataclass
 class Cache:
-    """keys and values [L,B,S,K,C]. Columns [0, P) hold the prompt of each slot, padded on the right; column P + t response token t."""
+    """keys and values [L,B,S,K,C]. Columns [0, P) hold the prompt of each slot, padded on the right; column P + t
+    response token t.
+    """
 
     keys: jax.Array
     values: jax.Array

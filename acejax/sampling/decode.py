@@ -1,7 +1,8 @@
 """Jitted prefill and decode, and the host loop round them.
 
-Every draw is keyed by (seed, step, problem, sample, position): a completion does not depend on the order of the slots, on its
-neighbours, or on how often the run was restarted. Dimension letters are listed in policy/attention.py; B counts slots, N prompts.
+Every draw is keyed by (seed, step, problem, sample, position): a completion does not depend on the order of the slots,
+on its neighbours, or on how often the run was restarted. Dimension letters are listed in policy/attention.py; B counts
+slots, N prompts.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from acejax.sampling.cache import Cache, from_prompts, repeat_rows
 
 @dataclass(frozen=True)
 class Settings:
-    """Static settings of a sampling program. `response` is the most tokens a completion may have, `chunk` those per device call.
+    """Static settings of a sampling program. `response` is the most tokens a completion may have, `chunk` those per
+    device call.
 
     `greedy` takes the most probable token; log-probabilities are then those at the temperature given.
     """
@@ -45,7 +47,9 @@ class Settings:
 
 @struct.dataclass
 class State:
-    """What a chunk of decoding carries, all of it on the device. `length` counts response tokens, the stop token among them."""
+    """What a chunk of decoding carries, all of it on the device. `length` counts response tokens, the stop token among
+    them.
+    """
 
     cache: Cache
     logits: jax.Array  # [B,V] fp32: the distribution of the next token, before temperature
@@ -60,7 +64,9 @@ class State:
 
 @dataclass(frozen=True)
 class Finished:
-    """A completion that left the device: row of the prompt, sample number, sampled ids with the stop token, and their log-probabilities."""
+    """A completion that left the device: row of the prompt, sample number, sampled ids with the stop token, and their
+    log-probabilities.
+    """
 
     prompt: int
     sample: int
@@ -76,7 +82,13 @@ def problem_key(problem_id: str) -> int:
 
 @functools.partial(jax.jit, static_argnames=("config", "settings"))
 def prefill(
-    params: Params, ids: jax.Array, lengths: jax.Array, names: jax.Array, base: jax.Array, config: PolicyConfig, settings: Settings
+    params: Params,
+    ids: jax.Array,
+    lengths: jax.Array,
+    names: jax.Array,
+    base: jax.Array,
+    config: PolicyConfig,
+    settings: Settings,
 ) -> State:
     """Runs N prompts once and opens N x group slots.
 
@@ -87,7 +99,9 @@ def prefill(
     steps = jnp.arange(P)
     segments = (steps[None, :] < lengths[:, None]).astype(jnp.int32)
     positions = jnp.broadcast_to(steps, (N, P))
-    x, (keys, values) = hidden(params, ids, positions, segments, config, rules, jnp.dtype(settings.dtype), remat=False, keep_cache=True)
+    x, (keys, values) = hidden(
+        params, ids, positions, segments, config, rules, jnp.dtype(settings.dtype), remat=False, keep_cache=True
+    )
     last = jnp.sum(jnp.where((steps == lengths[:, None] - 1)[..., None], x, 0), axis=1)
     first = logits(params, last, config, rules)
     rows = rules.spec("batch")
@@ -96,7 +110,9 @@ def prefill(
         return repeat_rows(a, settings.group, 0, rules.spec("batch", *[None] * (a.ndim - 1)))
 
     sample = jnp.arange(N * settings.group, out_sharding=rows) % settings.group
-    slot_keys = jax.vmap(lambda name, number: jax.random.fold_in(jax.random.fold_in(base, name), number))(spread(names), sample)
+    slot_keys = jax.vmap(lambda name, number: jax.random.fold_in(jax.random.fold_in(base, name), number))(
+        spread(names), sample
+    )
     slots = N * settings.group
     return State(
         cache=from_prompts(keys, values, settings.group, settings.response, rules),
@@ -114,8 +130,9 @@ def prefill(
 def draw(z: jax.Array, uniform: jax.Array, top_p: float) -> jax.Array:
     """Inverse-CDF sampling: tempered logits z [B,V] and one uniform number a row [B] -> token ids [B].
 
-    The cumulative sum runs over blocks first and then inside the chosen block, so no cumulative sum is V long. With top_p < 1 the
-    smallest set of most probable tokens whose mass reaches top_p is kept (Holtzman et al., arXiv 1904.09751).
+    The cumulative sum runs over blocks first and then inside the chosen block, so no cumulative sum is V long. With
+    top_p < 1 the smallest set of most probable tokens whose mass reaches top_p is kept (Holtzman et al., arXiv
+    1904.09751).
     """
     B, V = z.shape
     p = jax.nn.softmax(z, axis=-1)
@@ -139,7 +156,9 @@ def draw(z: jax.Array, uniform: jax.Array, top_p: float) -> jax.Array:
     return (chosen * width + jnp.minimum(offset, last)).astype(jnp.int32)
 
 
-def advance(params: Params, state: State, temperature: jax.Array, pad_id: jax.Array, config: PolicyConfig, settings: Settings) -> State:
+def advance(
+    params: Params, state: State, temperature: jax.Array, pad_id: jax.Array, config: PolicyConfig, settings: Settings
+) -> State:
     """Samples one token in every live slot, records it, and runs the policy on it."""
     rules = SAMPLING
     t = state.column
@@ -147,7 +166,9 @@ def advance(params: Params, state: State, temperature: jax.Array, pad_id: jax.Ar
     with jax.named_scope("draw"):
         whole = jax.reshard(state.logits / temperature, rules.spec("batch", None))
         uniform = jax.vmap(lambda key: jax.random.uniform(jax.random.fold_in(key, t)))(state.keys)
-        drawn = jnp.argmax(whole, axis=-1).astype(jnp.int32) if settings.greedy else draw(whole, uniform, settings.top_p)
+        drawn = (
+            jnp.argmax(whole, axis=-1).astype(jnp.int32) if settings.greedy else draw(whole, uniform, settings.top_p)
+        )
         token = jnp.where(state.done, pad_id, drawn)
         chosen = jnp.sum(jnp.where(jnp.arange(config.vocab) == token[:, None], whole, 0.0), axis=-1)
         logprob = jnp.where(state.done, 0.0, chosen - jax.nn.logsumexp(whole, axis=-1))
@@ -190,11 +211,15 @@ def advance(params: Params, state: State, temperature: jax.Array, pad_id: jax.Ar
 
 
 @functools.partial(jax.jit, static_argnames=("config", "settings"), donate_argnames=("state",))
-def decode(params: Params, state: State, temperature: jax.Array, pad_id: jax.Array, config: PolicyConfig, settings: Settings) -> State:
+def decode(
+    params: Params, state: State, temperature: jax.Array, pad_id: jax.Array, config: PolicyConfig, settings: Settings
+) -> State:
     """Up to `chunk` tokens for every slot; ends early when all are done."""
     end = jnp.minimum(state.column + settings.chunk, settings.response)
     return jax.lax.while_loop(
-        lambda s: (s.column < end) & ~jnp.all(s.done), lambda s: advance(params, s, temperature, pad_id, config, settings), state
+        lambda s: (s.column < end) & ~jnp.all(s.done),
+        lambda s: advance(params, s, temperature, pad_id, config, settings),
+        state,
     )
 
 
@@ -214,9 +239,9 @@ def sample(
 ) -> Iterator[Finished]:
     """Samples `settings.group` completions of each prompt (problem id, ids) and yields each as it leaves the device.
 
-    Temperature 0 is greedy, with log-probabilities at temperature 1. Prompts longer than `settings.prompt` are refused with
-    ValueError: they are dropped at load. `between(finished, total)` is called after every chunk; what it raises ends the sampling.
-    `rows` pads the number of prompts, so that calls of several sizes share one program.
+    Temperature 0 is greedy, with log-probabilities at temperature 1. Prompts longer than `settings.prompt` are refused
+    with ValueError: they are dropped at load. `between(finished, total)` is called after every chunk; what it raises
+    ends the sampling. `rows` pads the number of prompts, so that calls of several sizes share one program.
     """
     if temperature == 0:
         settings, temperature = replace(settings, greedy=True), 1.0
@@ -249,7 +274,13 @@ def sample(
                 n = int(length[slot])
                 tokens = tuple(out[slot, :n].tolist())
                 stopped = tokens[-1] in settings.stop_ids
-                yield Finished(int(slot) // settings.group, int(slot) % settings.group, tokens, tuple(logprobs[slot, :n].tolist()), stopped)
+                yield Finished(
+                    int(slot) // settings.group,
+                    int(slot) % settings.group,
+                    tokens,
+                    tuple(logprobs[slot, :n].tolist()),
+                    stopped,
+                )
             seen |= done
             if between is not None:
                 between(int(seen.sum()), seen.size)

@@ -21,8 +21,9 @@ from acejax.problems.readers import read_problems, read_traces
 class Progress:
     """Where a run stands: all of the host's state, saved with every checkpoint.
 
-    `rates` holds for each problem (correct, judged) of its latest visit; `excluded` are the problems that the filter left out of the
-    current epoch; `rewards` the stage's mean rewards so far; `accuracy` the latest small evaluation of each domain.
+    `rates` holds for each problem (correct, judged) of its latest visit; `excluded` are the problems that the filter
+    left out of the current epoch; `rewards` the stage's mean rewards so far; `accuracy` the latest small evaluation of
+    each domain.
     """
 
     step: int = 0
@@ -60,7 +61,9 @@ def gather_problems(sources: Sequence[ProblemSource], seed: int) -> list[Problem
             problems += found[: source.count]
         else:
             assert source.builtin is not None
-            problems += builtin.generate(source.builtin, source.split, source.count or 1000, seed, source.difficulties, source.families)
+            problems += builtin.generate(
+                source.builtin, source.split, source.count or 1000, seed, source.difficulties, source.families
+            )
     seen = set()
     for problem in problems:
         if problem.id in seen:
@@ -70,7 +73,9 @@ def gather_problems(sources: Sequence[ProblemSource], seed: int) -> list[Problem
 
 
 def gather_traces(sources: Sequence[TraceSource], seed: int) -> tuple[list[Trace], int]:
-    """All worked solutions of a supervised stage, and how many of them the built-in teacher is known to have got wrong."""
+    """All worked solutions of a supervised stage, and how many of them the built-in teacher is known to have got
+    wrong.
+    """
     traces: list[Trace] = []
     wrong = 0
     for source in sources:
@@ -100,21 +105,28 @@ def solve_rate(problem: Problem, rates: Mapping[str, Sequence[int]]) -> float | 
 
 
 def exclude(problems: Sequence[Problem], stage: Stage, rates: Mapping[str, Sequence[int]]) -> list[str]:
-    """Ids that the stage's filter leaves out. Problems never tried stay, and so do the hardest ones if a batch could not be filled."""
+    """Ids that the stage's filter leaves out. Problems never tried stay, and so do the hardest ones if a batch could
+    not be filled.
+    """
     known = {p.id: rate for p in problems if (rate := solve_rate(p, rates)) is not None}
-    out = [name for name, rate in known.items() if not stage.filter.min_solve_rate <= rate <= stage.filter.max_solve_rate]
+    out = [
+        name for name, rate in known.items() if not stage.filter.min_solve_rate <= rate <= stage.filter.max_solve_rate
+    ]
     out.sort(key=lambda name: known[name], reverse=True)
     return out[: max(0, len(problems) - stage.prompts_per_step)]
 
 
 def batch_at(problems: Sequence[Problem], stage: Stage, seed: int, progress: Progress) -> list[int]:
-    """Indices of the problems of the coming step. Where an epoch begins, the filter is applied anew and noted in `progress`.
+    """Indices of the problems of the coming step. Where an epoch begins, the filter is applied anew and noted in
+    `progress`.
 
     An epoch ends where a whole batch no longer fits. Raises UserError where the stage has fewer problems than a batch.
     """
     size = stage.prompts_per_step
     if len(problems) < size:
-        raise UserError(f"stage '{progress.stage}': {len(problems)} problems for prompts_per_step={size}; lower it or give more problems")
+        raise UserError(
+            f"stage '{progress.stage}': {len(problems)} problems for prompts_per_step={size}; lower it or give more problems"
+        )
     over = (progress.epoch_step + 1) * size > len(problems) - len(progress.excluded)
     if progress.stage_step == 0 or over:
         progress.epoch = 0 if progress.stage_step == 0 else progress.epoch + 1

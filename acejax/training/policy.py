@@ -16,14 +16,16 @@ from acejax.policy.folder import copy_tokenizer
 from acejax.policy.presets import check_preset
 from acejax.problems.builtin_tokenizer import build_tokenizer
 from acejax.problems.tokenizer import load_tokenizer, token_count
-from acejax.training import checkpoint
-from acejax.training.run import write_whole
+from acejax.run import checkpoint
+from acejax.run.folder import write_whole
 
 VOCABULARY_MULTIPLE = 64  # embedding rows are rounded up to it, so that they divide over tensor axes
 
 
 def policy_folder(config: RunConfig, run: Path, source: checkpoint.Source | None) -> Path:
-    """RUN/policy with config.json, tokenizer and generation config; made on the run's first start, from `source` if there is one."""
+    """RUN/policy with config.json, tokenizer and generation config; made on the run's first start, from `source` if
+    there is one.
+    """
     out = run / "policy"
     if (out / "config.json").exists():
         return out

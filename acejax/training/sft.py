@@ -31,7 +31,9 @@ def prepare_traces(stage: Stage, tokenizer: Any, style: Style, prompt_tokens: in
     Raises UserError for a tokenizer without an end token.
     """
     if tokenizer.eos_token_id is None:
-        raise UserError(f"tokenizer {tokenizer.name_or_path!r} has no end token; set eos_token in its tokenizer_config.json")
+        raise UserError(
+            f"tokenizer {tokenizer.name_or_path!r} has no end token; set eos_token in its tokenizer_config.json"
+        )
     traces, wrong = gather_traces(stage.traces, seed)
     items = []
     for trace in traces:

@@ -23,8 +23,12 @@ from acejax.policy.config import PolicyConfig
 from acejax.policy.transformer import convert, initialise
 from acejax.problems.tokenizer import load_tokenizer, stop_ids, token_count
 from acejax.rollout import Judged, Prompt, Rollout, Sampler, prepare, rollout
-from acejax.training import checkpoint, sft
-from acejax.training.console import RunConsole
+from acejax.run import checkpoint
+from acejax.run.console import RunConsole
+from acejax.run.folder import Interrupted, Signals, write_environment
+from acejax.run.records import RunLog, read_metrics, write_summary
+from acejax.tools.export import export_params
+from acejax.training import sft
 from acejax.training.curriculum import (
     Progress,
     batch_at,
@@ -33,10 +37,7 @@ from acejax.training.curriculum import (
     should_stop,
     shuffled,
 )
-from acejax.training.export import export_params
-from acejax.training.metrics import RunLog, read_metrics, write_summary
 from acejax.training.policy import compute_dtype, policy_folder, policy_shape
-from acejax.training.run import Interrupted, Signals, write_environment
 from acejax.verification.pool import VerificationPool
 
 START = "start"
@@ -45,12 +46,29 @@ START = "start"
 class Trainer:
     """One process's view of a run. `params` and `optimizer_state` live on the devices, everything else on the host."""
 
-    def __init__(self, config: RunConfig, folder: Path, pool: VerificationPool, console: RunConsole, log: RunLog, signals: Signals) -> None:
-        self.config, self.folder, self.pool, self.console, self.log, self.signals = config, folder, pool, console, log, signals
+    def __init__(
+        self,
+        config: RunConfig,
+        folder: Path,
+        pool: VerificationPool,
+        console: RunConsole,
+        log: RunLog,
+        signals: Signals,
+    ) -> None:
+        self.config, self.folder, self.pool, self.console, self.log, self.signals = (
+            config,
+            folder,
+            pool,
+            console,
+            log,
+            signals,
+        )
         self.mesh = meshes.make_mesh(config.mesh.fsdp, config.mesh.tensor)
         self.sampling_mesh = meshes.make_mesh(config.mesh.fsdp, config.mesh.tensor, jax.local_devices())
         if config.update.rows % meshes.row_divisor(self.mesh):
-            raise UserError(f"update.rows={config.update.rows} is not a multiple of mesh.fsdp={meshes.row_divisor(self.mesh)}; round it up")
+            raise UserError(
+                f"update.rows={config.update.rows} is not a multiple of mesh.fsdp={meshes.row_divisor(self.mesh)}; round it up"
+            )
         self.dtype = compute_dtype(config)
         o = config.optimizer
         self.optimizer = Optimizer(o.beta1, o.beta2, o.eps, o.weight_decay, o.clip_norm)
@@ -72,7 +90,9 @@ class Trainer:
             dtype=self.dtype,
         )
         if not self.sampler.stop_ids:
-            raise UserError(f"{opened}: no token ends a response; set eos_token in tokenizer_config.json, or sampling.stop_ids")
+            raise UserError(
+                f"{opened}: no token ends a response; set eos_token in tokenizer_config.json, or sampling.stop_ids"
+            )
         self._check_lengths()
         self.progress, weights = Progress(), config.policy.weight_dtype
         rules = meshes.TRAINING
@@ -88,7 +108,11 @@ class Trainer:
                 self.params = initialise(self.policy, config.seed, self.mesh, rules, weights)
             else:
                 self.params = source.load(
-                    self.policy, self.mesh, rules, weights, lambda done, total: console.phase("loading", done >> 20, total >> 20)
+                    self.policy,
+                    self.mesh,
+                    rules,
+                    weights,
+                    lambda done, total: console.phase("loading", done >> 20, total >> 20),
                 )
             self.optimizer_state = initial_state(self.params, self.optimizer, self.mesh)
         self.resumed = bool(have)
@@ -101,7 +125,9 @@ class Trainer:
     # ------------------------------------------------------------------ the loop
 
     def run(self, until: str | None = None) -> bool:
-        """Walks through the stages, up to and with `until`. Returns false if a signal ended it; the state is then saved."""
+        """Walks through the stages, up to and with `until`. Returns false if a signal ended it; the state is then
+        saved.
+        """
         stages = self.config.stages
         if until is not None and until not in stages:
             raise UserError(f"--until {until}: no such stage; the stages are {', '.join(stages)}")
@@ -109,7 +135,9 @@ class Trainer:
         wanted = list(stages) if until is None else list(stages)[: list(stages).index(until) + 1]
         # All are prepared before the first begins: a fault in the last one's file should not wait for it.
         prepared = {
-            name: self._supervised(name, stages[name]) if stages[name].kind == "sft" else self._reinforced(name, stages[name])
+            name: self._supervised(name, stages[name])
+            if stages[name].kind == "sft"
+            else self._reinforced(name, stages[name])
             for name in wanted
             if name not in self.progress.finished
         }
@@ -126,17 +154,24 @@ class Trainer:
         progress = self.progress
         if progress.stage != name:
             progress.enter(name)
-            # Moments of another stage's gradients scale this one's wrongly: a weight that was idle there moves up to 1/sqrt(1 - beta2)
-            # times too far here.
+            # Moments of another stage's gradients scale this one's wrongly: a weight that was idle there moves up to
+            # 1/sqrt(1 - beta2) times too far here.
             self.optimizer_state = None  # freed first
             self.optimizer_state = initial_state(self.params, self.optimizer, self.mesh)
         if stage.kind == "grpo" and START not in progress.measured:
             self._measure_all(START)
-        self.console.stage_begin(name, stage.kind, stage.domain if stage.kind == "grpo" else "worked solutions", stage.steps)
+        self.console.stage_begin(
+            name, stage.kind, stage.domain if stage.kind == "grpo" else "worked solutions", stage.steps
+        )
         every = self.config.evaluation.every
         while True:
             self.signals.check()
-            if every and progress.stage_step and progress.stage_step % every == 0 and progress.evaluated != progress.step:
+            if (
+                every
+                and progress.stage_step
+                and progress.stage_step % every == 0
+                and progress.evaluated != progress.step
+            ):
                 self._measure_small(name)
             if progress.stage_step >= stage.steps:
                 break
@@ -178,13 +213,17 @@ class Trainer:
     def _supervised(self, name: str, stage: Stage) -> Callable[[], dict[str, Any]]:
         """Prepares a supervised stage and returns the function that takes one step of it."""
         config = self.config
-        data = sft.prepare_traces(stage, self.tokenizer, config.policy.prompt_style, config.policy.prompt_tokens, config.seed)
+        data = sft.prepare_traces(
+            stage, self.tokenizer, config.policy.prompt_style, config.policy.prompt_tokens, config.seed
+        )
         self._note(
             f"{name}: {len(data.items)} worked solutions, {data.wrong} of them wrong by the built-in teacher's misconceptions; "
             f"{data.dropped} dropped as too long"
         )
         if not data.items:
-            raise UserError(f"stage '{name}': all traces are longer than policy.prompt_tokens or response_tokens; raise them")
+            raise UserError(
+                f"stage '{name}': all traces are longer than policy.prompt_tokens or response_tokens; raise them"
+            )
         size = min(stage.prompts_per_step, len(data.items))
         per_epoch = len(data.items) // size
 
@@ -204,7 +243,9 @@ class Trainer:
         problems = [prompt.problem for prompt in prompts]
         for problem in problems:
             if problem.tests is not None and problem.tests["kind"] == "script":
-                raise UserError(f"problem '{problem.id}': tests of kind 'script' can be cheated; use them in evaluation only")
+                raise UserError(
+                    f"problem '{problem.id}': tests of kind 'script' can be cheated; use them in evaluation only"
+                )
 
         def one() -> dict[str, Any]:
             chosen = [prompts[i] for i in batch_at(problems, stage, config.seed, progress)]
@@ -249,7 +290,9 @@ class Trainer:
         groups = result.groups
         truncated = np.array([[j.completion.finish_reason == "length" for j in group] for group in groups])
         # What was cut off earns nothing, even if a right answer stands in it already (paper, section on rewards).
-        rewards = np.array([[j.verdict.verdict == "correct" for j in group] for group in groups], np.float64) * ~truncated
+        rewards = (
+            np.array([[j.verdict.verdict == "correct" for j in group] for group in groups], np.float64) * ~truncated
+        )
         judged = np.array([[j.verdict.verdict != "unjudged" for j in group] for group in groups])
         if stage.permute_verdicts:  # a control: the same rewards, given to the wrong completions
             order = np.random.default_rng([self.config.seed, self.progress.step]).permutation(rewards.size)
@@ -262,7 +305,13 @@ class Trainer:
         if stage.aggregation == "group":
             advantages = advantages * group_token_weights(lengths, counted)
         items = [
-            Item(j.completion.prompt_ids, j.completion.ids, float(advantages[n, g]), j.completion.logprobs, j.completion.step)
+            Item(
+                j.completion.prompt_ids,
+                j.completion.ids,
+                float(advantages[n, g]),
+                j.completion.logprobs,
+                j.completion.step,
+            )
             for n, group in enumerate(groups)
             for g, j in enumerate(group)
             if counted[n, g]
@@ -300,9 +349,13 @@ class Trainer:
             remat=u.remat,
         )
         if stage.kind == "sft":
-            metrics = {name: metrics[name] for name in ("nll", "entropy", "grad_norm", "tokens")} | {"loss": metrics["nll"]}
+            metrics = {name: metrics[name] for name in ("nll", "entropy", "grad_norm", "tokens")} | {
+                "loss": metrics["nll"]
+            }
         if not np.isfinite(metrics["grad_norm"]):
-            raise RuntimeError(f"step {self.progress.step}: the gradient is not finite; the last checkpoint is untouched")
+            raise RuntimeError(
+                f"step {self.progress.step}: the gradient is not finite; the last checkpoint is untouched"
+            )
         return {**metrics, "learning_rate": rate}
 
     # ------------------------------------------------------------------ measuring
@@ -345,8 +398,14 @@ class Trainer:
         return record
 
     def summary(self, ended: bool) -> list[dict[str, Any]]:
-        """Full evaluations in order, also written to summary.json; if the run `ended`, the last has the stage name "end"."""
-        latest = {(r["stage"], r["domain"]): r for r in read_metrics(self.folder) if r.get("kind") == "eval" and r.get("split") == "full"}
+        """Full evaluations in order, also written to summary.json; if the run `ended`, the last has the stage name
+        "end".
+        """
+        latest = {
+            (r["stage"], r["domain"]): r
+            for r in read_metrics(self.folder)
+            if r.get("kind") == "eval" and r.get("split") == "full"
+        }
         order = [stage for stage in self.progress.measured if any(key[0] == stage for key in latest)]
         last = order[-1] if len(order) > 1 and ended else None
         fields = (
@@ -392,9 +451,13 @@ class Trainer:
         policy = self.config.policy
         prompts, dropped = prepare(problems, self.tokenizer, policy.prompt_style, policy.prompt_tokens)
         if dropped:
-            self._note(f"{what}: {dropped} of {len(problems)} prompts dropped, longer than policy.prompt_tokens={policy.prompt_tokens}")
+            self._note(
+                f"{what}: {dropped} of {len(problems)} prompts dropped, longer than policy.prompt_tokens={policy.prompt_tokens}"
+            )
         if not prompts:
-            raise UserError(f"{what}: all {len(problems)} prompts are longer than policy.prompt_tokens={policy.prompt_tokens}; raise it")
+            raise UserError(
+                f"{what}: all {len(problems)} prompts are longer than policy.prompt_tokens={policy.prompt_tokens}; raise it"
+            )
         return prompts
 
     def _watch(self, phase: Any, done: int, total: int) -> None:
@@ -462,7 +525,9 @@ class Trainer:
             }
 
         self.log.samples(
-            [record(p, group[i % len(group)]) for i, (p, group) in enumerate(zip(prompts, result.groups, strict=True))][:count]
+            [record(p, group[i % len(group)]) for i, (p, group) in enumerate(zip(prompts, result.groups, strict=True))][
+                :count
+            ]
         )
 
     def _seconds_left(self) -> float | None:

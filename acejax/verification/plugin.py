@@ -1,17 +1,18 @@
-"""Rewards that a user brings along: a function of their own, called in worker processes, its result turned into a verdict.
+"""Rewards that a user brings along: a function of their own, called in worker processes, its result turned into a
+verdict.
 
-RewardPool offers what VerificationPool offers (submit, stats, close), so whatever judges with the one can judge with the other. Two
-signatures are known by their parameters' names, verl's
+RewardPool offers what VerificationPool offers (submit, stats, close), so whatever judges with the one can judge with
+the other. Two signatures are known by their parameters' names, verl's
 
     compute_score(data_source, solution_str, ground_truth, extra_info)
 
-and TRL's, whose arguments are lists with one entry per completion (here one), picked by name from the problem's fields; a completion is
-text, and where that is a TypeError a list of one message:
+and TRL's, whose arguments are lists with one entry per completion (here one), picked by name from the problem's fields;
+a completion is text, and where that is a TypeError a list of one message:
 
     reward(completions, prompts, answer, **kwargs)
 
-The result is a number (in TRL's form a list of one), or a dict with "score" and perhaps "acc". A score of 1 or more is correct, "acc"
-decides where it is given, and None, a result of another form and an exception mean unjudged.
+The result is a number (in TRL's form a list of one), or a dict with "score" and perhaps "acc". A score of 1 or more is
+correct, "acc" decides where it is given, and None, a result of another form and an exception mean unjudged.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from typing import Any
 
 from acejax.errors import UserError
 from acejax.problems.problem import Problem
-from acejax.verification import confine
+from acejax.verification.programs import confine
 from acejax.verification.verdict import Outcome, Verdict
 
 START_BOUND_S = 300.0  # a plug-in may import a heavy library
@@ -49,17 +50,20 @@ log = logging.getLogger(__name__)
 
 
 class RewardPool:
-    """Judges completions with `reward` ("module:function") in `workers` processes, each killed and replaced when it dies or hangs.
+    """Judges completions with `reward` ("module:function") in `workers` processes, each killed and replaced when it
+    dies or hangs.
 
-    `deadline_s` bounds one call, in seconds of wall time. The module is looked for in the working directory too. Raises UserError where
-    it cannot be imported, or the function takes neither verl's nor TRL's arguments.
+    `deadline_s` bounds one call, in seconds of wall time. The module is looked for in the working directory too. Raises
+    UserError where it cannot be imported, or the function takes neither verl's nor TRL's arguments.
     """
 
     def __init__(self, reward: str, workers: int = 1, *, deadline_s: float = 60.0) -> None:
         if workers < 1:
             raise UserError(f"workers is {workers}; give at least 1")
         self._reward, self._deadline_s = reward, deadline_s
-        self._tasks: queue.Queue[tuple[Problem, int, str, Future[Verdict]] | None] = queue.Queue(QUEUED_PER_WORKER * workers)
+        self._tasks: queue.Queue[tuple[Problem, int, str, Future[Verdict]] | None] = queue.Queue(
+            QUEUED_PER_WORKER * workers
+        )
         self._lock = threading.Lock()
         self._closed = False
         self._said: set[str] = set()
@@ -67,7 +71,9 @@ class RewardPool:
         self._processes: set[_Process] = set()
         first = self._started()  # what is wrong with the plug-in shows here, not in the first verdict
         self._threads = [
-            threading.Thread(target=self._serve, args=(first if number == 0 else None,), name="acejax-reward", daemon=True)
+            threading.Thread(
+                target=self._serve, args=(first if number == 0 else None,), name="acejax-reward", daemon=True
+            )
             for number in range(workers)
         ]
         for thread in self._threads:
@@ -116,7 +122,9 @@ class RewardPool:
             began = time.monotonic()
             reply: dict[str, Any] = {"verdict": "unjudged", "reason": "infra"}
             failures = 0
-            while failures < 2 and not self._closed:  # a worker's death may be no fault of this response: a fresh one tries again
+            while (
+                failures < 2 and not self._closed
+            ):  # a worker's death may be no fault of this response: a fresh one tries again
                 try:
                     process = process or self._started()
                     reply = process.ask({"problem": problem.to_record(), "response": response}, self._deadline_s)
@@ -137,7 +145,9 @@ class RewardPool:
                 if news and news not in self._said:
                     self._said.add(news)
                     log.warning("%s sample %d is unjudged: %s", problem.id, sample, news)
-            future.set_result(Verdict(problem.id, sample, reply["verdict"], reply["reason"], seconds, score=reply.get("score")))
+            future.set_result(
+                Verdict(problem.id, sample, reply["verdict"], reply["reason"], seconds, score=reply.get("score"))
+            )
         if process is not None:
             self._end(process)
 
@@ -173,7 +183,9 @@ class _Process:
         ready = self._receive(START_BOUND_S)
         if not ready.get("ready"):
             self.kill()
-            raise UserError(ready.get("fatal") or f"reward '{reward}': its process {ready['detail']} while it was loaded")
+            raise UserError(
+                ready.get("fatal") or f"reward '{reward}': its process {ready['detail']} while it was loaded"
+            )
 
     def ask(self, task: Mapping[str, Any], deadline_s: float) -> dict[str, Any]:
         try:
@@ -217,12 +229,20 @@ def load(reward: str) -> Callable[[Problem, str], Any]:
     elif "completions" in parameters:
         offered = trl_arguments
     else:
-        raise UserError(f"reward '{reward}' takes ({', '.join(parameters)}); it must take verl's 'solution_str' or TRL's 'completions'")
+        raise UserError(
+            f"reward '{reward}' takes ({', '.join(parameters)}); it must take verl's 'solution_str' or TRL's 'completions'"
+        )
     takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    needed = [p.name for p in parameters.values() if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    needed = [
+        p.name
+        for p in parameters.values()
+        if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+    ]
     known = offered(Problem("", "math", ""), "")
     if missing := [name for name in needed if name not in known]:
-        raise UserError(f"reward '{reward}' needs {', '.join(missing)}, which no problem has; it may take {', '.join(known)}")
+        raise UserError(
+            f"reward '{reward}' needs {', '.join(missing)}, which no problem has; it may take {', '.join(known)}"
+        )
 
     def call(arguments: Mapping[str, Any]) -> Any:
         return function(**{key: value for key, value in arguments.items() if takes_all or key in parameters})
@@ -239,11 +259,17 @@ def load(reward: str) -> Callable[[Problem, str], Any]:
 
 
 def ground_truth(problem: Problem) -> Any:
-    """What verl calls so: the answer (a list of several), or the tests as JSON text of inputs and outputs where they have that form."""
+    """What verl calls so: the answer (a list of several), or the tests as JSON text of inputs and outputs where they
+    have that form.
+    """
     if problem.domain == "math":
         return problem.answer[0] if len(problem.answer) == 1 else list(problem.answer)
     tests = problem.tests or {}
-    if tests.get("kind") == "script" or tests.get("types") or any(case.get("kwargs") for case in tests.get("cases", ())):
+    if (
+        tests.get("kind") == "script"
+        or tests.get("types")
+        or any(case.get("kwargs") for case in tests.get("cases", ()))
+    ):
         return json.dumps(tests)
     stdin = tests["kind"] == "stdin"
     pairs: dict[str, Any] = {
@@ -265,8 +291,20 @@ def verl_arguments(problem: Problem, response: str) -> dict[str, Any]:
 
 def trl_arguments(problem: Problem, response: str) -> dict[str, Any]:
     truth = ground_truth(problem) if problem.answer or problem.tests else None
-    columns = {"prompts": problem.prompt, "completions": response, "answer": truth, "ground_truth": truth, "solution": truth}
-    columns |= {"id": problem.id, "source": problem.source, "domain": problem.domain, "tests": problem.tests, "meta": dict(problem.meta)}
+    columns = {
+        "prompts": problem.prompt,
+        "completions": response,
+        "answer": truth,
+        "ground_truth": truth,
+        "solution": truth,
+    }
+    columns |= {
+        "id": problem.id,
+        "source": problem.source,
+        "domain": problem.domain,
+        "tests": problem.tests,
+        "meta": dict(problem.meta),
+    }
     return {name: [value] for name, value in columns.items()}
 
 

@@ -37,12 +37,13 @@ log = logging.getLogger(__name__)
 
 
 class VerificationPool:
-    """Judges completions in `workers` processes of their own, under a supervisor that is started fresh, never forked from here.
+    """Judges completions in `workers` processes of their own, under a supervisor that is started fresh, never forked
+    from here.
 
-    `require_think_end`: a response without `</think>` is wrong. `time_limit_s` (CPU seconds per test) and `memory_limit_mb`
-    hold where a problem states none; `math_deadline_s` bounds one mathematics check. `unsafe` runs programs even where the
-    sandbox's self-test finds a hole. `backend` forces "bubblewrap" or "rlimits"; by default the better one that works. A worker
-    is replaced after `recycle_after` tasks, or once it holds `recycle_mb` MiB.
+    `require_think_end`: a response without `</think>` is wrong. `time_limit_s` (CPU seconds per test) and
+    `memory_limit_mb` hold where a problem states none; `math_deadline_s` bounds one mathematics check. `unsafe` runs
+    programs even where the sandbox's self-test finds a hole. `backend` forces "bubblewrap" or "rlimits"; by default the
+    better one that works. A worker is replaced after `recycle_after` tasks, or once it holds `recycle_mb` MiB.
     """
 
     def __init__(
@@ -61,7 +62,8 @@ class VerificationPool:
         if workers < 1:
             raise UserError(f"field 'verification.workers' is {workers}; give at least 1")
         self._time_limit_s, self._math_deadline_s = time_limit_s, math_deadline_s
-        # The workers' temporary files, so that a killed one leaves none behind. Programs pass through it, and cannot list it.
+        # The workers' temporary files, so that a killed one leaves none behind. Programs pass through it, and cannot
+        # list it.
         self._folder = tempfile.mkdtemp(prefix="acejax-pool-")
         os.chmod(self._folder, 0o711)
         settings = {
@@ -82,9 +84,23 @@ class VerificationPool:
         self._room = threading.Condition(self._lock)
         self._ended = False
         self._notices: set[str] = set()
-        self._stats: dict[str, float] = {"judged": 0, "unjudged": 0, "retried": 0, "rerun": 0, "flipped": 0, "busy_seconds": 0.0}
+        self._stats: dict[str, float] = {
+            "judged": 0,
+            "unjudged": 0,
+            "retried": 0,
+            "rerun": 0,
+            "flipped": 0,
+            "busy_seconds": 0.0,
+        }
         self._socket, theirs = socket.socketpair()
-        command = [sys.executable, "-m", "acejax.verification.supervisor", str(theirs.fileno()), str(os.getpid()), json.dumps(settings)]
+        command = [
+            sys.executable,
+            "-m",
+            "acejax.verification.supervisor",
+            str(theirs.fileno()),
+            str(os.getpid()),
+            json.dumps(settings),
+        ]
         self._supervisor = subprocess.Popen(
             command,
             env=_environment(),
@@ -105,7 +121,8 @@ class VerificationPool:
         self.close()
 
     def submit(self, problem: Problem, sample: int, response: str) -> Future[Verdict]:
-        """Queues one response. The future always resolves: to a Verdict, or to UserError where no program may run safely.
+        """Queues one response. The future always resolves: to a Verdict, or to UserError where no program may run
+        safely.
 
         Waits while the pool holds MAX_PENDING tasks or MAX_PENDING_BYTES, so do not call it from a future's callback.
         Raises RuntimeError when the pool is closed or its supervisor has died.
@@ -118,8 +135,15 @@ class VerificationPool:
         else:
             tests = problem.tests or {}
             kind = CODE
-            deadline_s = CODE_SLACK_S + 3 * (problem.time_limit_s or self._time_limit_s) * max(1, len(tests.get("cases") or ()))
-            task = {"id": problem.id, "tests": tests, "time_limit_s": problem.time_limit_s, "memory_limit_mb": problem.memory_limit_mb}
+            deadline_s = CODE_SLACK_S + 3 * (problem.time_limit_s or self._time_limit_s) * max(
+                1, len(tests.get("cases") or ())
+            )
+            task = {
+                "id": problem.id,
+                "tests": tests,
+                "time_limit_s": problem.time_limit_s,
+                "memory_limit_mb": problem.memory_limit_mb,
+            }
         text = json.dumps(task).encode()
         payload = text + response.encode("utf-8", "replace")
         with self._room:
@@ -143,8 +167,8 @@ class VerificationPool:
         return future
 
     def stats(self) -> dict[str, float]:
-        """Counts since the start: judged, unjudged, retried after a failure of ours, rerun alone because close to a limit of time,
-        flipped by that, and busy_seconds (the checks' own wall time, summed over workers)."""
+        """Counts since the start: judged, unjudged, retried after a failure of ours, rerun alone because close to a
+        limit of time, flipped by that, and busy_seconds (the checks' own wall time, summed over workers)."""
         with self._lock:
             return dict(self._stats)
 

@@ -1,11 +1,11 @@
-"""The process that stands between the trainer and the workers. It judges nothing: it deals out, times, kills and replaces.
+"""The process that stands between the trainer and the workers. It judges nothing: it deals out, times, kills and
+replaces.
 
-Run as a module by `pool.py` with its socket, the trainer's pid and the settings as JSON. Every wait blocks, so an idle pool
-uses no CPU. A task whose worker fails or outlives the task's deadline is tried once more, one whose worker dies up to three
-times, on a fresh worker: one more than may be busy stands by. Failing again makes it unjudged; only a mathematics check that
-runs out of time twice is the answer's own doing, and wrong. A program close to its limit of time runs once more while no other
-does, and that run counts.
-When the trainer ends, by whatever means, everything here ends.
+Run as a module by `pool.py` with its socket, the trainer's pid and the settings as JSON. Every wait blocks, so an idle
+pool uses no CPU. A task whose worker fails or outlives the task's deadline is tried once more, one whose worker dies up
+to three times, on a fresh worker: one more than may be busy stands by. Failing again makes it unjudged; only a
+mathematics check that runs out of time twice is the answer's own doing, and wrong. A program close to its limit of time
+runs once more while no other does, and that run counts. When the trainer ends, by whatever means, everything here ends.
 """
 
 from __future__ import annotations
@@ -25,12 +25,15 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
 
-from acejax.verification import confine
+from acejax.verification.programs import confine
 from acejax.verification.worker import CODE, CODE_ALONE, HEADER, MATH, WARM
 
 LOAD_BOUND_S = 120.0  # from handing a task over until the worker has loaded what it needs
 MAX_FAILED_STARTS = 5
-MAX_FAILURES, MAX_CRASHES = 2, 4  # of one task, before it is given up; whoever kills workers at random may hit one task again
+MAX_FAILURES, MAX_CRASHES = (
+    2,
+    4,
+)  # of one task, before it is given up; whoever kills workers at random may hit one task again
 MAX_CLOSE_CALLS = 16  # how many wait, before the other tasks wait for them
 
 
@@ -77,7 +80,9 @@ class Supervisor:
     def run(self, parent_pid: int) -> None:
         """Serves until the parent closes its socket or ends."""
         self.selector.register(self.parent, selectors.EVENT_READ, None)
-        with contextlib.suppress(OSError):  # a forked relative of the parent may hold the socket open: watch the process as well
+        with contextlib.suppress(
+            OSError
+        ):  # a forked relative of the parent may hold the socket open: watch the process as well
             self.selector.register(os.pidfd_open(parent_pid), selectors.EVENT_READ, "parent ended")
         if os.getppid() != parent_pid:
             return
@@ -126,7 +131,9 @@ class Supervisor:
         idle = sorted((slot for slot in self.slots if slot.ready and slot.task is None), key=lambda slot: -slot.judged)
         busy = [slot for slot in self.slots if slot.task is not None]
         waiting = self.queue or self.again
-        self.settling = bool(self.close_calls) and (self.settling or not waiting or len(self.close_calls) >= MAX_CLOSE_CALLS)
+        self.settling = bool(self.close_calls) and (
+            self.settling or not waiting or len(self.close_calls) >= MAX_CLOSE_CALLS
+        )
         if any(slot.task and slot.task.first for slot in busy):
             return
         if self.settling:
@@ -171,7 +178,10 @@ class Supervisor:
             slot.task, slot.must_answer = None, float("inf")
             slot.judged += 1
             self.answer(task, message)
-            if slot.judged >= self.settings["recycle_after"] or _resident(slot.process.pid) > self.settings["recycle_mb"] << 20:
+            if (
+                slot.judged >= self.settings["recycle_after"]
+                or _resident(slot.process.pid) > self.settings["recycle_mb"] << 20
+            ):
                 self.end(slot)
                 self.start_worker()
 
@@ -204,14 +214,27 @@ class Supervisor:
             else:
                 hopeless = task.kind == MATH and task.failures == ["timeout", "timeout"]
                 outcome = ("wrong", "timeout", task.deadline_s) if hopeless else ("unjudged", "infra", 0.0)
-                self.answer(task, dict(zip(("verdict", "reason", "seconds"), outcome, strict=True)) | {"detail": detail or failure})
+                self.answer(
+                    task,
+                    dict(zip(("verdict", "reason", "seconds"), outcome, strict=True)) | {"detail": detail or failure},
+                )
         self.start_worker()
 
     def start_worker(self) -> None:
         ours, theirs = socket.socketpair()
-        command = [sys.executable, "-m", "acejax.verification.worker", str(theirs.fileno()), str(os.getpid()), json.dumps(self.settings)]
+        command = [
+            sys.executable,
+            "-m",
+            "acejax.verification.worker",
+            str(theirs.fileno()),
+            str(os.getpid()),
+            json.dumps(self.settings),
+        ]
         process = subprocess.Popen(
-            command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, env=os.environ | {"TMPDIR": self.settings["folder"]}
+            command,
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            env=os.environ | {"TMPDIR": self.settings["folder"]},
         )
         theirs.close()
         slot = Slot(process, Connection(ours.detach()), time.monotonic() + LOAD_BOUND_S)

@@ -12,8 +12,9 @@ Outcome = Literal["correct", "wrong", "unjudged"]
 class Verdict:
     """What the verifier found. `unjudged` says that the verifier failed, not the policy: it is never a silent 0.
 
-    `reason` is a short code: ok, mismatch, no_box, no_think_end, parse_error, no_code, wrong_output, runtime_error, timeout,
-    memory, denied, infra. `seconds` is wall time spent on the check. `score` is what a plug-in reward gave, None for our verifiers.
+    `reason` is a short code: ok, mismatch, no_box, no_think_end, parse_error, no_code, wrong_output, runtime_error,
+    timeout, memory, denied, infra. `seconds` is wall time spent on the check. `score` is what a plug-in reward gave,
+    None for our verifiers.
     """
 
     problem_id: str

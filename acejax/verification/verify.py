@@ -41,7 +41,9 @@ def summary(counts: Reasons) -> Table:
 
 
 def judged(pool: Judge, tasks: Iterable[tuple[Problem, int, str]], workers: int) -> Iterator[Verdict]:
-    """The verdict of each (problem, sample, response), in order; a bounded number of tasks is with the pool at a time."""
+    """The verdict of each (problem, sample, response), in order; a bounded number of tasks is with the pool at a
+    time.
+    """
     pending: deque[Future[Verdict]] = deque()
     for problem, sample, response in tasks:
         if len(pending) >= PENDING_PER_WORKER * workers:
@@ -54,11 +56,12 @@ def judged(pool: Judge, tasks: Iterable[tuple[Problem, int, str]], workers: int)
 def verify(
     problems: Path, completions: Path, output: Path, pool: Judge, workers: int, progress: Callable[[int, int], None]
 ) -> tuple[Reasons, int]:
-    """Judges every completion and appends its verdict to `output` (.jsonl); one that is there already is kept, so a cut file goes on.
+    """Judges every completion and appends its verdict to `output` (.jsonl); one that is there already is kept, so a cut
+    file goes on.
 
-    `progress` is called with (done, total). Returns how many verdicts of each (verdict, reason) the file then holds, and how many of them
-    it held before. Raises UserError, before anything is judged, where a completion is of no problem or comes twice, naming its line, and
-    where `output` holds the verdicts of other completions.
+    `progress` is called with (done, total). Returns how many verdicts of each (verdict, reason) the file then holds,
+    and how many of them it held before. Raises UserError, before anything is judged, where a completion is of no
+    problem or comes twice, naming its line, and where `output` holds the verdicts of other completions.
     """
     if output.suffix != ".jsonl":
         raise UserError(f"--output {output}: suffix {output.suffix!r} cannot be appended to; use .jsonl")
@@ -84,10 +87,14 @@ def _keys(completions: Path, known: dict[str, Problem], problems: Path) -> list[
     seen: dict[tuple[str, int], str] = {}
     for where, one in read_completions(completions):
         if one.problem_id not in known:
-            raise UserError(f"{where}: field 'problem_id' is {one.problem_id!r}, which {problems} does not hold; give its problem there")
+            raise UserError(
+                f"{where}: field 'problem_id' is {one.problem_id!r}, which {problems} does not hold; give its problem there"
+            )
         key = (one.problem_id, one.sample)
         if key in seen:
-            raise UserError(f"{where}: sample {one.sample} of {one.problem_id!r} stands at {seen[key]} too; number the samples apart")
+            raise UserError(
+                f"{where}: sample {one.sample} of {one.problem_id!r} stands at {seen[key]} too; number the samples apart"
+            )
         seen[key] = where
     if not seen:
         raise UserError(f"{completions}: holds no rows; give at least one completion")
@@ -95,7 +102,9 @@ def _keys(completions: Path, known: dict[str, Problem], problems: Path) -> list[
 
 
 def _kept(file: IO[bytes], output: Path, keys: list[tuple[str, int]], counts: Reasons) -> int:
-    """Counts the verdicts in `file`, which must be those of the first completions, and cuts a half-written last line off."""
+    """Counts the verdicts in `file`, which must be those of the first completions, and cuts a half-written last line
+    off.
+    """
     file.seek(0)
     done = end = 0
     for number, line in enumerate(file, 1):
@@ -103,7 +112,9 @@ def _kept(file: IO[bytes], output: Path, keys: list[tuple[str, int]], counts: Re
             break
         record = _record(line)
         if record is None or done >= len(keys) or (record["problem_id"], record["sample"]) != keys[done]:
-            raise UserError(f"{output}:{number}: not the verdict of completion {number}; choose another --output, or remove the file")
+            raise UserError(
+                f"{output}:{number}: not the verdict of completion {number}; choose another --output, or remove the file"
+            )
         counts[record["verdict"], record["reason"]] += 1
         done, end = done + 1, end + len(line)
     file.truncate(end)
@@ -116,4 +127,6 @@ def _record(line: bytes) -> dict[str, Any] | None:
         record = json.loads(line)
     except ValueError:
         return None
-    return record if isinstance(record, dict) and {"problem_id", "sample", "verdict", "reason"} <= record.keys() else None
+    return (
+        record if isinstance(record, dict) and {"problem_id", "sample", "verdict", "reason"} <= record.keys() else None
+    )

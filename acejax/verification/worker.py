@@ -1,12 +1,13 @@
 """One worker of the verification pool: takes a task, judges it, answers; one at a time, in one thread.
 
-Run as a module by the supervisor, with the descriptor of its socket and the pool's settings as JSON. It imports neither JAX
-nor numpy, and the mathematics parser and the sandbox only with the first task that needs them.
+Run as a module by the supervisor, with the descriptor of its socket and the pool's settings as JSON. It imports neither
+JAX nor numpy, and the mathematics parser and the sandbox only with the first task that needs them.
 
-A task arrives as HEADER, the problem as JSON and the response. The worker answers {"begin"} once what it needs is loaded, so
-that the deadline covers the check alone, then one of {"verdict", "reason", "seconds"}, {"infra": detail} when the verifier
-failed, and {"fatal": text} when no program may run here. A verdict that hangs on the machine's mood has "near" besides.
-{"notice": text} is for the person who reads the log. A task of kind WARM is to get ready for programs; {"ready"} answers it.
+A task arrives as HEADER, the problem as JSON and the response. The worker answers {"begin"} once what it needs is
+loaded, so that the deadline covers the check alone, then one of {"verdict", "reason", "seconds"}, {"infra": detail}
+when the verifier failed, and {"fatal": text} when no program may run here. A verdict that hangs on the machine's mood
+has "near" besides. {"notice": text} is for the person who reads the log. A task of kind WARM is to get ready for
+programs; {"ready"} answers it.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
 from acejax.problems.problem import Problem
-from acejax.verification import confine
+from acejax.verification.programs import confine
 
 if TYPE_CHECKING:
-    from acejax.verification.sandbox import Sandbox
+    from acejax.verification.programs.sandbox import Sandbox
 
 HEADER = struct.Struct("!QBdI")  # task number, kind, deadline in seconds, bytes of the problem
 MATH, CODE, CODE_ALONE, WARM = range(4)  # CODE_ALONE: with the whole machine to itself, and judged strictly
@@ -71,7 +72,7 @@ class Worker:
                 self.send({"infra": f"{type(error).__name__}: {error}"[:500]})
 
     def judge_math(self, text: bytes, response: str, _: bool) -> dict[str, Any]:
-        from acejax.verification.math import extract_boxed, judge_answer
+        from acejax.verification.math.judge import extract_boxed, judge_answer
 
         if not self.math_ready:
             judge_answer(r"\sqrt{12}", [r"2\sqrt{3}"])  # loads what a symbolic check needs
@@ -88,7 +89,7 @@ class Worker:
         return {"verdict": verdict, "reason": reason, "seconds": time.monotonic() - began}
 
     def judge_code(self, text: bytes, response: str, alone: bool) -> dict[str, Any]:
-        from acejax.verification.code import extract_code, judge_program
+        from acejax.verification.programs.judge import extract_code, judge_program
 
         sandbox = self.open_sandbox()
         self.send({"begin": True})
@@ -100,7 +101,9 @@ class Worker:
         if key in self.memo and not alone:
             verdict, reason = self.memo[key]
         else:
-            verdict, reason, near = judge_program(source, Problem(domain="code", prompt="", **json.loads(text)), sandbox, alone)
+            verdict, reason, near = judge_program(
+                source, Problem(domain="code", prompt="", **json.loads(text)), sandbox, alone
+            )
             if not near:
                 self.remember(key, (verdict, reason))
         return {"verdict": verdict, "reason": reason, "near": near, "seconds": time.monotonic() - began}
@@ -111,9 +114,11 @@ class Worker:
         self.memo[key] = verdict
 
     def open_sandbox(self) -> Sandbox:
-        """The worker's sandbox, started and tested with its first program. What the test finds stops the pool, unless unsafe."""
+        """The worker's sandbox, started and tested with its first program. What the test finds stops the pool, unless
+        unsafe.
+        """
         if self.sandbox is None:
-            from acejax.verification.sandbox import Sandbox
+            from acejax.verification.programs.sandbox import Sandbox
 
             sandbox = Sandbox(self.settings["backend"], self.settings["time_limit_s"], self.settings["memory_limit_mb"])
             leaks = sandbox.self_test()
@@ -137,7 +142,9 @@ def main() -> None:
         return
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES if hard == resource.RLIM_INFINITY else min(hard, MEMORY_BYTES), hard))
+    resource.setrlimit(
+        resource.RLIMIT_AS, (MEMORY_BYTES if hard == resource.RLIM_INFINITY else min(hard, MEMORY_BYTES), hard)
+    )
     Worker(Connection(handle), settings).serve()
 
 

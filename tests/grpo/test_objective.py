@@ -25,7 +25,13 @@ def items(step=4):
         return rng.integers(0, CONFIG.tokens, n).tolist()
 
     return [  # every third has advantage 0 and is only counted
-        Item(ids(3 + i % 4), ids(2 + i % 6), float(rng.standard_normal()) * (i % 3 > 0), rng.standard_normal(2 + i % 6).tolist(), step)
+        Item(
+            ids(3 + i % 4),
+            ids(2 + i % 6),
+            float(rng.standard_normal()) * (i % 3 > 0),
+            rng.standard_normal(2 + i % 6).tolist(),
+            step,
+        )
         for i in range(13)
     ]
 
@@ -59,16 +65,22 @@ def test_group_weights_make_each_group_count_alike():
 
 
 def reference_gradient(params, config=CONFIG):
-    """Minus the gradient of the mean over response tokens of advantage x log-probability, one unpadded sequence at a time."""
+    """Minus the gradient of the mean over response tokens of advantage x log-probability, one unpadded sequence at a
+    time.
+    """
 
     def objective(p):
         total, tokens = 0.0, 0
         for item in items():
             ids = jnp.array([[*item.prompt, *item.response]])
-            x, _ = hidden(p, ids, jnp.arange(ids.shape[1])[None], jnp.ones_like(ids), config, TRAINING, jnp.float32, remat=False)
+            x, _ = hidden(
+                p, ids, jnp.arange(ids.shape[1])[None], jnp.ones_like(ids), config, TRAINING, jnp.float32, remat=False
+            )
             logp = jax.nn.log_softmax(jnp.sum(logits(p, x, config, TRAINING), axis=0) / TEMPERATURE)
             for offset, token in enumerate(item.response):
-                total += item.advantage * jnp.sum(jnp.where(jnp.arange(config.vocab) == token, logp[len(item.prompt) + offset - 1], 0))
+                total += item.advantage * jnp.sum(
+                    jnp.where(jnp.arange(config.vocab) == token, logp[len(item.prompt) + offset - 1], 0)
+                )
                 tokens += 1
         return -total / tokens
 
@@ -99,7 +111,9 @@ def reference():
 
 @pytest.mark.parametrize(("mesh", "rows"), [(one_device, 4), (eight_devices, 4), (one_device, 16)])
 def test_the_update_is_reinforce_whatever_the_mesh_or_micro_batch(reference, mesh, rows):
-    """With beta1 = beta2 = 0 and a huge eps, Adam's move is gradient / eps: the update's weights reveal its gradient."""
+    """With beta1 = beta2 = 0 and a huge eps, Adam's move is gradient / eps: the update's weights reveal its
+    gradient.
+    """
     mesh = mesh()
     plain = Optimizer(0.0, 0.0, 1e6, 0.0, 1e9)
     params = random_params(mesh, TRAINING)
@@ -127,14 +141,25 @@ def test_a_good_completion_becomes_likelier_and_a_bad_one_less_so():
     good, bad = Item([1, 2], [3, 4, 5], 1.0), Item([1, 2], [6, 8, 9], -1.0)
 
     def nll(params, item):
-        return update(params, initial_state(params, OPTIMIZER, mesh), pack([item], 4, 32, 0, 0), learning_rate=0.0, **same)[2]["nll"]
+        return update(
+            params, initial_state(params, OPTIMIZER, mesh), pack([item], 4, 32, 0, 0), learning_rate=0.0, **same
+        )[2]["nll"]
 
-    same = {"temperature": 1.0, "config": CONFIG, "optimizer": OPTIMIZER, "mesh": mesh, "dtype": "float32", "remat": True}
+    same = {
+        "temperature": 1.0,
+        "config": CONFIG,
+        "optimizer": OPTIMIZER,
+        "mesh": mesh,
+        "dtype": "float32",
+        "remat": True,
+    }
     before = [nll(random_params(mesh, TRAINING), item) for item in (good, bad)]
     after = []
     for item in (good, bad):
         params = random_params(mesh, TRAINING)
-        params, *_ = update(params, initial_state(params, OPTIMIZER, mesh), pack([good, bad], 4, 32, 0, 0), learning_rate=1e-4, **same)
+        params, *_ = update(
+            params, initial_state(params, OPTIMIZER, mesh), pack([good, bad], 4, 32, 0, 0), learning_rate=1e-4, **same
+        )
         after.append(nll(params, item))
     assert after[0] < before[0] and after[1] > before[1]
 
@@ -142,11 +167,26 @@ def test_a_good_completion_becomes_likelier_and_a_bad_one_less_so():
 def test_the_gap_to_the_sampler_is_measured():
     mesh = one_device()
     params = random_params(mesh, TRAINING)
-    same = {"temperature": 1.0, "config": CONFIG, "optimizer": OPTIMIZER, "mesh": mesh, "dtype": "float32", "remat": True}
+    same = {
+        "temperature": 1.0,
+        "config": CONFIG,
+        "optimizer": OPTIMIZER,
+        "mesh": mesh,
+        "dtype": "float32",
+        "remat": True,
+    }
     *_, first = update(
-        params, initial_state(params, OPTIMIZER, mesh), pack([Item([1, 2], [3], 1.0)], 4, 32, 0, 0), learning_rate=0.0, **same
+        params,
+        initial_state(params, OPTIMIZER, mesh),
+        pack([Item([1, 2], [3], 1.0)], 4, 32, 0, 0),
+        learning_rate=0.0,
+        **same,
     )
     item = Item([1, 2], [3], 1.0, [-first["nll"] + 0.25])
     params = random_params(mesh, TRAINING)
-    *_, second = update(params, initial_state(params, OPTIMIZER, mesh), pack([item], 4, 32, 0, 0), learning_rate=0.0, **same)
-    assert np.isclose(second["logprob_gap_max"], 0.25, atol=1e-4) and np.isclose(second["logprob_gap_mean"], 0.25, atol=1e-4)
+    *_, second = update(
+        params, initial_state(params, OPTIMIZER, mesh), pack([item], 4, 32, 0, 0), learning_rate=0.0, **same
+    )
+    assert np.isclose(second["logprob_gap_max"], 0.25, atol=1e-4) and np.isclose(
+        second["logprob_gap_mean"], 0.25, atol=1e-4
+    )

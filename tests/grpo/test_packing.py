@@ -9,7 +9,11 @@ from acejax.grpo.packing import Item, pack
 def test_every_token_is_placed_once_with_its_mask_and_advantage():
     rng = np.random.default_rng(0)
     items = [
-        Item(rng.integers(1, 99, rng.integers(1, 9)).tolist(), rng.integers(1, 99, rng.integers(1, 20)).tolist(), float(n))
+        Item(
+            rng.integers(1, 99, rng.integers(1, 9)).tolist(),
+            rng.integers(1, 99, rng.integers(1, 20)).tolist(),
+            float(n),
+        )
         for n in range(40)
     ]
     batches = pack(items, 4, 32, 0, 0)

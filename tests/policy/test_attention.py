@@ -13,7 +13,9 @@ from acejax.policy.attention import attend_rows, choose
 from acejax.policy.transformer import hidden
 
 B, T, K, R, C = 4, 150, 2, 2, 16
-SEGMENTS = np.zeros((B, T), np.int32)  # ragged: a full row, several segments with padding behind them, one long one, an empty row
+SEGMENTS = np.zeros(
+    (B, T), np.int32
+)  # ragged: a full row, several segments with padding behind them, one long one, an empty row
 SEGMENTS[0] = 1
 for number, (begin, end) in enumerate([(0, 1), (1, 60), (60, 131)], 1):
     SEGMENTS[1, begin:end] = number
@@ -50,7 +52,9 @@ def outputs(form, mesh):
 @pytest.mark.parametrize("form", ["splash", "flash"])
 @pytest.mark.parametrize("mesh", [one_device, eight_devices])
 def test_a_kernel_agrees_with_the_plain_form(form, mesh):
-    for name, got, want in zip(("out", "dq", "dk", "dv"), outputs(form, mesh()), outputs("plain", one_device()), strict=True):
+    for name, got, want in zip(
+        ("out", "dq", "dk", "dv"), outputs(form, mesh()), outputs("plain", one_device()), strict=True
+    ):
         assert np.abs(want).max() > 0.1
         np.testing.assert_allclose(got, want, atol=1e-5, err_msg=name)
 

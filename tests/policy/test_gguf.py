@@ -37,8 +37,12 @@ def pairwise(rows: np.ndarray, heads: int) -> np.ndarray:
     return rows[order]
 
 
-def write(path: Path, architecture: str, tied: bool, quantize: bool = False, extra: str = "", **settings: str) -> dict[str, np.ndarray]:
-    """Writes a tiny GGUF file and returns its weights under Hugging Face's names, as they were before any permutation."""
+def write(
+    path: Path, architecture: str, tied: bool, quantize: bool = False, extra: str = "", **settings: str
+) -> dict[str, np.ndarray]:
+    """Writes a tiny GGUF file and returns its weights under Hugging Face's names, as they were before any
+    permutation.
+    """
     random = np.random.default_rng(0)
     names = {
         "token_embd.weight": ((len(TOKENS), WIDTH), "model.embed_tokens.weight"),
@@ -88,11 +92,15 @@ def write(path: Path, architecture: str, tied: bool, quantize: bool = False, ext
         if architecture == "llama" and (".attn_q." in name or ".attn_k." in name):
             value = pairwise(value, HEADS if ".attn_q." in name else KV_HEADS)
         if quantize and value.ndim == 2:
-            writer.add_tensor(name, gguf.quantize(value, gguf.GGMLQuantizationType.Q8_0), raw_dtype=gguf.GGMLQuantizationType.Q8_0)
+            writer.add_tensor(
+                name, gguf.quantize(value, gguf.GGMLQuantizationType.Q8_0), raw_dtype=gguf.GGMLQuantizationType.Q8_0
+            )
         elif value.ndim == 2 and settings.get("matrices") == "float16":
             writer.add_tensor(name, value.astype(np.float16))
         elif value.ndim == 2 and settings.get("matrices") == "bfloat16":
-            writer.add_tensor(name, gguf.quantize(value, gguf.GGMLQuantizationType.BF16), raw_dtype=gguf.GGMLQuantizationType.BF16)
+            writer.add_tensor(
+                name, gguf.quantize(value, gguf.GGMLQuantizationType.BF16), raw_dtype=gguf.GGMLQuantizationType.BF16
+            )
         else:
             writer.add_tensor(name, value)
     writer.write_header_to_file()
@@ -102,7 +110,9 @@ def write(path: Path, architecture: str, tied: bool, quantize: bool = False, ext
     return weights
 
 
-@pytest.mark.parametrize(("architecture", "tied"), [("llama", True), ("llama", False), ("qwen2", True), ("qwen2", False)])
+@pytest.mark.parametrize(
+    ("architecture", "tied"), [("llama", True), ("llama", False), ("qwen2", True), ("qwen2", False)]
+)
 def test_weights_come_back_under_their_names_in_their_order(tmp_path: Path, architecture: str, tied: bool) -> None:
     expected = write(tmp_path / "m.gguf", architecture, tied)
     convert_gguf(tmp_path / "m.gguf", tmp_path / "out")
@@ -134,7 +144,9 @@ def test_unquantized_tensors_keep_their_dtype(tmp_path: Path, kind: str) -> None
     for name, value in expected.items():
         np.testing.assert_array_equal(found[name], value.astype(kind if value.ndim == 2 else np.float32), err_msg=name)
         assert str(found[name].dtype) == (kind if value.ndim == 2 else "float32")
-    assert {name for name in found if "q_norm" in name} and json.loads((tmp_path / "out" / "config.json").read_text())["dtype"] == kind
+    assert {name for name in found if "q_norm" in name} and json.loads((tmp_path / "out" / "config.json").read_text())[
+        "dtype"
+    ] == kind
 
 
 def test_config(tmp_path: Path) -> None:
@@ -184,7 +196,10 @@ def test_tokenizer(tmp_path: Path, architecture: str, pre: str) -> None:
     assert tokenizer.decode(ids) == "ab ab12\n?<think><|im_end|>"
     assert tokenizer.decode(ids, skip_special_tokens=True) == "ab ab12\n?<think>"
     assert (tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.pad_token_id) == (1, 0, 1)
-    assert tokenizer.apply_chat_template([{"role": "user", "content": "abc"}], tokenize=False) == "<|im_start|>abc<|im_end|>"
+    assert (
+        tokenizer.apply_chat_template([{"role": "user", "content": "abc"}], tokenize=False)
+        == "<|im_start|>abc<|im_end|>"
+    )
 
 
 def test_a_tokenizer_that_puts_a_beginning_of_text_first(tmp_path: Path) -> None:

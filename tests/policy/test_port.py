@@ -75,7 +75,9 @@ def test_import_then_export_gives_the_same_bits(tmp_path, monkeypatch, case):
         assert port.read_config(out) == config
         assert json.loads((out / "config.json").read_text())["dtype"] == str(np.dtype(dtype))
     for path in out.glob("*.safetensors"):
-        assert int.from_bytes(path.read_bytes()[:8], "little") % 8 == 0, "tensors begin where their elements are aligned"
+        assert int.from_bytes(path.read_bytes()[:8], "little") % 8 == 0, (
+            "tensors begin where their elements are aligned"
+        )
         assert sum(a.nbytes for a in load_file(path).values()) <= 10_000
 
 
@@ -105,7 +107,9 @@ def test_bfloat16_is_read_exactly_and_float32_is_rounded_on_request(folder):
 
 
 def test_loaded_weights_outlive_their_source(folder):
-    """No array of the policy looks into the file: neither where a copy is shared with the device nor where it is cast."""
+    """No array of the policy looks into the file: neither where a copy is shared with the device nor where it is
+    cast.
+    """
     path = folder / "model.safetensors"
     whole = path.read_bytes()
     size = int.from_bytes(whole[:8], "little")
@@ -148,7 +152,10 @@ def test_progress_counts_every_byte_and_no_host_reads_twice(folder):
             lambda t: t.update({"model.norm.weight": np.zeros(3, np.float32)}),
             r"'model.norm.weight' has shape \(3,\); config.json asks for \(32,\)",
         ),
-        (lambda t: t.update({"model.norm.weight": np.zeros(32, np.int8)}), "'model.norm.weight' has dtype I8; supported"),
+        (
+            lambda t: t.update({"model.norm.weight": np.zeros(32, np.int8)}),
+            "'model.norm.weight' has dtype I8; supported",
+        ),
     ],
 )
 def test_a_wrong_tensor_is_named(folder, change, message):
@@ -175,7 +182,9 @@ def test_a_broken_file_is_an_error_that_names_it(folder, tmp_path):
     path.unlink()
     with pytest.raises(UserError, match="no model.safetensors and no model.safetensors.index.json"):
         load(folder, UNTIED)
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"model.norm.weight": "x.safetensors"}}))
+    (folder / "model.safetensors.index.json").write_text(
+        json.dumps({"weight_map": {"model.norm.weight": "x.safetensors"}})
+    )
     with pytest.raises(UserError, match="x.safetensors: No such file"):
         load(folder, UNTIED)
     (folder / "model.safetensors.index.json").write_text("[]")
@@ -225,7 +234,11 @@ def test_a_failing_export_leaves_nothing(tmp_path):
         ("model_type", "mixtral", "'model_type' is 'mixtral'"),
         ("rope_scaling", {"rope_type": "dynamic", "factor": 4}, "'rope_scaling' is of type 'dynamic'"),
         ("rope_scaling", {"type": "llama3", "factor": 4}, "lacks 'high_freq_factor'"),
-        ("rope_scaling", {"type": "linear", "factor": 4, "short_factor": 1}, "has 'short_factor', which is not supported"),
+        (
+            "rope_scaling",
+            {"type": "linear", "factor": 4, "short_factor": 1},
+            "has 'short_factor', which is not supported",
+        ),
         ("rope_scaling", {"type": "linear", "factor": "x"}, "rope_scaling: 'factor' is 'x'"),
         ("rope_parameters", {"rope_type": "longrope", "rope_theta": 1e6}, "'rope_parameters' is of type 'longrope'"),
         ("rope_theta", 0, "'rope_theta' is 0"),
@@ -272,7 +285,10 @@ def test_presets_have_the_published_sizes_and_are_checked():
     shape = PRESETS["r1-distill-qwen-7b"].config
     read = from_hf(to_hf(shape), "x", tokens=151_665)
     check_preset("r1-distill-qwen-7b", read, "x")
-    with pytest.raises(UserError, match="'r1-distill-qwen-7b' has rope Rope.theta=10000.0.*the checkpoint at x has Rope.theta=1000000.0"):
+    with pytest.raises(
+        UserError,
+        match="'r1-distill-qwen-7b' has rope Rope.theta=10000.0.*the checkpoint at x has Rope.theta=1000000.0",
+    ):
         check_preset("r1-distill-qwen-7b", dataclasses.replace(read, rope=Rope(1e6)), "x")
     with pytest.raises(UserError, match="policy.preset is 'x'; the presets are"):
         check_preset("x", read, "x")

@@ -24,7 +24,10 @@ def test_there_is_a_reference_of_every_case():
 @pytest.mark.parametrize("mesh", [one_device, eight_devices])
 def test_a_model_computes_what_transformers_does(tmp_path, case, mesh):
     config, mesh = from_hf(references.config(case), case), mesh()
-    save_file({name: references.weight(case, name, shape) for name, shape in port.tensor_shapes(config)}, tmp_path / "model.safetensors")
+    save_file(
+        {name: references.weight(case, name, shape) for name, shape in port.tensor_shapes(config)},
+        tmp_path / "model.safetensors",
+    )
     params = port.load_params(port.open_weights(tmp_path, config), config, mesh, TRAINING)
     rows = np.tile(references.ids(case), (4, 1)).astype(np.int32)  # as many as fsdp splits
     positions = np.broadcast_to(np.arange(rows.shape[1], dtype=np.int32), rows.shape)
@@ -42,6 +45,10 @@ def test_a_model_computes_what_transformers_does(tmp_path, case, mesh):
     want = REFERENCE[case].astype(np.float64)
     assert want.std() > 1
     np.testing.assert_allclose(got, want, atol=1e-4, rtol=0)
-    normed = want - np.log(np.sum(np.exp(want - want.max(-1, keepdims=True)), -1, keepdims=True)) - want.max(-1, keepdims=True)
+    normed = (
+        want
+        - np.log(np.sum(np.exp(want - want.max(-1, keepdims=True)), -1, keepdims=True))
+        - want.max(-1, keepdims=True)
+    )
     chosen = np.take_along_axis(normed[:, :-1], references.ids(case)[:, 1:, None], -1)[..., 0]
     np.testing.assert_allclose(logprobs, chosen, atol=1e-5, rtol=0)

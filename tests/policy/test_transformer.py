@@ -20,7 +20,9 @@ LLAMA = dataclasses.replace(CONFIG, model_type="llama", tied=False, tokens=64)
 def scored(params, ids, positions, segments, mesh, config=CONFIG, chunk=8):
     """Log-probability of each next token and the two entropies, all [B,T-1]."""
     with jax.set_mesh(mesh):
-        arrays = [place(np.asarray(a, np.int32), mesh, TRAINING.spec("batch", None)) for a in (ids, positions, segments)]
+        arrays = [
+            place(np.asarray(a, np.int32), mesh, TRAINING.spec("batch", None)) for a in (ids, positions, segments)
+        ]
 
         def run(p, i, po, s):
             x, _ = hidden(p, i, po, s, config, TRAINING, jnp.float32)
@@ -86,7 +88,9 @@ def test_gradients_of_a_projection_are_those_of_its_einsum(equation, x, w, out):
             jax.device_put(value, NamedSharding(mesh, TRAINING.spec(*axes)))
             for value, axes in zip((a, b, weight), (x, w, out), strict=True)
         ]
-        got = jax.jit(jax.grad(lambda p, q, r: jnp.sum(linear(equation, TRAINING.spec(*out), p, q) * r), (0, 1)))(*placed)
+        got = jax.jit(jax.grad(lambda p, q, r: jnp.sum(linear(equation, TRAINING.spec(*out), p, q) * r), (0, 1)))(
+            *placed
+        )
     of_x, of_w = equation.split("->")[0].split(",")
     letters = equation.split("->")[1]
     np.testing.assert_allclose(got[0], np.einsum(f"{letters},{of_w}->{of_x}", weight, b), rtol=1e-4, atol=1e-5)
@@ -95,7 +99,11 @@ def test_gradients_of_a_projection_are_those_of_its_einsum(equation, x, w, out):
 
 def test_gradients_of_a_log_probability_are_those_of_log_softmax():
     rng = np.random.default_rng(0)
-    z, ids, weight = rng.normal(0, 3, (2, 5, 40)).astype(np.float32), rng.integers(0, 40, (2, 5)), rng.standard_normal((2, 5))
+    z, ids, weight = (
+        rng.normal(0, 3, (2, 5, 40)).astype(np.float32),
+        rng.integers(0, 40, (2, 5)),
+        rng.standard_normal((2, 5)),
+    )
     z[0, 0, 7] = -1e30  # a row of the embedding that no token names
     p = np.exp(z - z.max(-1, keepdims=True))
     p /= p.sum(-1, keepdims=True)

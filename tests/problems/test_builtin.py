@@ -1,4 +1,6 @@
-"""The built-in problems: splits really disjoint, the teacher's marks true, its error rate as asked, everything deterministic."""
+"""The built-in problems: splits really disjoint, the teacher's marks true, its error rate as asked, everything
+deterministic.
+"""
 
 import contextlib
 import io
@@ -92,12 +94,20 @@ def test_prompts_and_ids_are_unique_and_kinds_are_balanced(domain, split):
     assert len({p.prompt for p in members}) == len({p.id for p in members}) == len(members) == MANY[split]
     kinds = [(p.meta["family"], p.meta["difficulty"]) for p in generate(domain, split, 150, 4)]
     room = builtin_math if domain == "math" else builtin_code
-    assert {kinds.count((f, d)) for f in room.FAMILIES for d in (1, 2, 3)} <= {150 // len(set(kinds)), 150 // len(set(kinds)) + 1}
+    assert {kinds.count((f, d)) for f in room.FAMILIES for d in (1, 2, 3)} <= {
+        150 // len(set(kinds)),
+        150 // len(set(kinds)) + 1,
+    }
 
 
 def last_template(problem: Problem) -> int:
     family = problem.meta["family"]
-    return len(builtin_math.TEMPLATES[family] if problem.domain == "math" else builtin_code.templates(problem.meta["spec"])) - 1
+    return (
+        len(
+            builtin_math.TEMPLATES[family] if problem.domain == "math" else builtin_code.templates(problem.meta["spec"])
+        )
+        - 1
+    )
 
 
 def says_seven(problem: Problem) -> bool:

@@ -92,4 +92,6 @@ def test_response_ids_follow_prompt_ids_as_in_one_text(tokenizer):
     for p in random.sample(generate("math", "train", 100, 0) + generate("code", "train", 100, 0), 60):
         text, ids = render_prompt(p, tokenizer, "builtin")
         response = solve(p, 0.5, 0)[0].response
-        assert tokenizer.encode(text + response, add_special_tokens=False) == ids + tokenizer.encode(response, add_special_tokens=False)
+        assert tokenizer.encode(text + response, add_special_tokens=False) == ids + tokenizer.encode(
+            response, add_special_tokens=False
+        )

@@ -1,4 +1,6 @@
-"""Datasets as others publish them: what each row of the made-up fixtures becomes, and which rows are refused with which words."""
+"""Datasets as others publish them: what each row of the made-up fixtures becomes, and which rows are refused with which
+words.
+"""
 
 import base64
 import json
@@ -50,12 +52,21 @@ CODE = {
     "code_contests_plain": [stdin(("a\n", "a\na\n"))],
     "leetcode": [
         calls("addUp", call(to=True, nums=[1, -2], k=2.5), call(to=None, nums=[], k=0)),
-        calls("turn", call(to=[2, 1], head=[1, 2], k=1), call(to=[], head=None, k=0), kwargs={"head": "ListNode"}, output="ListNode"),
+        calls(
+            "turn",
+            call(to=[2, 1], head=[1, 2], k=1),
+            call(to=[], head=None, k=0),
+            kwargs={"head": "ListNode"},
+            output="ListNode",
+        ),
         calls("mirror", call([1, None, 2], to=[1, 2]), args=["TreeNode"], output="TreeNode"),
         calls("depth", call(to=2, root=[1, None, 2]), kwargs={"root": "TreeNode"}),
     ],
     "leetcode_columns": [calls("add", call(to=3, a=1, b=2))],
-    "livecodebench": [stdin(("1\n", "2\n"), ("5\n", "10\n")), calls("join", call(["a", "b"], 2, to="ab"), call([], 0, to=""))],
+    "livecodebench": [
+        stdin(("1\n", "2\n"), ("5\n", "10\n")),
+        calls("join", call(["a", "b"], 2, to="ab"), call([], 0, to="")),
+    ],
     "deepcoder_taco": [stdin(("1 2\n", "3\n"))],
     "deepcoder_primeintellect": [calls("inc", call(1, to=2), call(-1, to=0)), stdin(("x\n", "x\n"))],
     "deepcoder_lcbv5": [calls("even", call(4, to=True), call(3, to=False))],
@@ -139,7 +150,12 @@ def test_scripts_for_evaluation(name, right, wrong):
 def test_what_else_a_row_says():
     taco, contest, force, lcb = (fixture(name)[0] for name in ("taco", "code_contests", "codeforces", "livecodebench"))
     assert (taco.time_limit_s, taco.memory_limit_mb, taco.meta["difficulty"]) == (1.5, 256, "EASY")
-    assert (contest.id, contest.source, contest.time_limit_s, contest.memory_limit_mb) == ("17_A. Echo", "made", 1.5, 256)
+    assert (contest.id, contest.source, contest.time_limit_s, contest.memory_limit_mb) == (
+        "17_A. Echo",
+        "made",
+        1.5,
+        256,
+    )
     assert (force.id, force.time_limit_s, force.memory_limit_mb, force.meta["rating"]) == ("9/A", 2.0, 64, 800)
     assert [force.prompt.find(word) for word in ("Print what", "One word", "The word", "ab", "Short")] == sorted(
         force.prompt.find(word) for word in ("Print what", "One word", "The word", "ab", "Short")
@@ -151,7 +167,10 @@ def test_what_else_a_row_says():
 
 def test_the_question_of_a_verl_row():
     first, second = fixture("verl")
-    assert (first.prompt, first.source) == ("What is 6 times 7?", "made/gsm8k")  # the instruction is another framework's
+    assert (first.prompt, first.source) == (
+        "What is 6 times 7?",
+        "made/gsm8k",
+    )  # the instruction is another framework's
     assert second.prompt == "Between which numbers does sin lie?"
     eurus, _ = fixture("eurus_2")
     assert eurus.prompt == "Solve x + 1 = 3." and eurus.meta["extra_info"] == {"index": 0, "split": "dummy"}
@@ -173,7 +192,12 @@ MESSAGES = [{"role": "user", "content": "p"}]
     ],
 )
 def test_ground_truths(tmp_path, truth, answer, form):
-    row = {"prompt": MESSAGES, "reward_model": {"ground_truth": truth}, "extra_info": {"question": "another"}, "meta": {"own": 1}}
+    row = {
+        "prompt": MESSAGES,
+        "reward_model": {"ground_truth": truth},
+        "extra_info": {"question": "another"},
+        "meta": {"own": 1},
+    }
     path = tmp_path / "d.jsonl"
     path.write_text(json.dumps(row))
     (problem,) = read_problems(path)
@@ -205,14 +229,19 @@ def refused(tmp_path, row, words):
         ("assert candidate(1) == list_node([1])", "equal to themselves only"),
         ("assert is_same_list(candidate(1), tree_node([1]))", "something else than a ListNode"),
         ("assert is_same_tree(candidate(1), [1])", "something else than a TreeNode"),
-        ("assert candidate(x=list_node([1])) == 1\n    assert candidate(x=[1]) == 1", "a node in some tests and not in others"),
+        (
+            "assert candidate(x=list_node([1])) == 1\n    assert candidate(x=[1]) == 1",
+            "a node in some tests and not in others",
+        ),
         ("assert __import__('os').system('true') == 0", r"is not candidate\(...\) itself"),
         ("assert candidate(__import__('os').system('true')) == 0", "not a literal"),
         ("assert candidate(1 ==", "not a Python program"),
     ],
 )
 def test_assertions_of_unknown_form_are_refused(tmp_path, body, words):
-    refused(tmp_path, {"problem": "p", "tests": {"functional": CHECK.format(body)}}, r"field 'tests.functional'.*" + words)
+    refused(
+        tmp_path, {"problem": "p", "tests": {"functional": CHECK.format(body)}}, r"field 'tests.functional'.*" + words
+    )
 
 
 def packed(data):
@@ -242,7 +271,10 @@ CASES = json.dumps([{"input": "1", "output": "2", "testtype": "stdin"}])
         ("?" * 8, "neither JSON nor base64"),
         (packed(pickle.dumps("{}")), "is {}; give a list of tests"),
         (packed(pickle.dumps("[1")), "not valid JSON text"),
-        (packed(pickle.dumps(json.dumps([{"input": "1", "output": "2", "testtype": "functional"}]))), "a function need its name"),
+        (
+            packed(pickle.dumps(json.dumps([{"input": "1", "output": "2", "testtype": "functional"}]))),
+            "a function need its name",
+        ),
     ],
 )
 def test_private_tests_are_unpacked_without_running_anything(tmp_path, capfd, private, words):
@@ -260,23 +292,41 @@ def test_private_tests_of_every_pickle_protocol(tmp_path, protocol):
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ({"prompt": MESSAGES, "reward_model": {"ground_truth": None}, "ability": "math"}, r"field 'reward_model.ground_truth' is None"),
+        (
+            {"prompt": MESSAGES, "reward_model": {"ground_truth": None}, "ability": "math"},
+            r"field 'reward_model.ground_truth' is None",
+        ),
         (
             {"prompt": MESSAGES, "reward_model": {"ground_truth": "2"}, "ability": "code"},
             r"field 'reward_model.ground_truth' is 2; give inputs",
         ),
-        ({"prompt": MESSAGES * 2, "reward_model": {"ground_truth": "2"}}, "field 'prompt' is .*one message of the user"),
+        (
+            {"prompt": MESSAGES * 2, "reward_model": {"ground_truth": "2"}},
+            "field 'prompt' is .*one message of the user",
+        ),
         ({"question": "p", "input_output": ""}, "field 'input_output' is None"),
         ({"question": "p", "input_output": "{"}, "field 'input_output' is not valid JSON"),
-        ({"question": "p", "input_output": {"inputs": ["1"], "outputs": []}}, "field 'input_output' is .*give inputs and outputs"),
-        ({"question": "p", "input_output": {"inputs": ["1", "2"], "outputs": ["1"]}}, "field .input_output. has 2 inputs and 1 outputs"),
+        (
+            {"question": "p", "input_output": {"inputs": ["1"], "outputs": []}},
+            "field 'input_output' is .*give inputs and outputs",
+        ),
+        (
+            {"question": "p", "input_output": {"inputs": ["1", "2"], "outputs": ["1"]}},
+            "field .input_output. has 2 inputs and 1 outputs",
+        ),
         (
             {"question": "p", "input_output": {"fn_name": "f", "inputs": [1], "outputs": [1]}},
             "field .input_output., test 1: input is 1; give the list",
         ),
-        ({"problem": "p", "tests": [{"input": "x", "output": "1", "fn_name": "f"}]}, "field .tests., test 1: input or output is not JSON"),
+        (
+            {"problem": "p", "tests": [{"input": "x", "output": "1", "fn_name": "f"}]},
+            "field .tests., test 1: input or output is not JSON",
+        ),
         ({"problem": "p", "tests": []}, r"field 'tests' is \[\]"),
-        ({"problem": "p", "tests": [{"input": [1], "output": 1, "fn_name": n} for n in "fg"]}, r"field 'tests' is \['f', 'g'\]"),
+        (
+            {"problem": "p", "tests": [{"input": [1], "output": 1, "fn_name": n} for n in "fg"]},
+            r"field 'tests' is \['f', 'g'\]",
+        ),
         (
             {"problem": "p", "tests": [{"input": "1", "output": "1", "testtype": "functional"}]},
             "field 'tests' is .*need its name",
@@ -285,19 +335,37 @@ def test_private_tests_of_every_pickle_protocol(tmp_path, protocol):
             {"description": "p", "public_tests": {"input": [], "output": []}, "private_tests": {"input": []}},
             "field 'private_tests'",
         ),
-        ({"description": "p", "input_format": "x", "time_limit": -1}, "field 'time_limit' is -1; give a number above 0"),
-        ({"description": "p", "input_format": "x", "generated_checker": "import sys"}, "field 'generated_checker' is .*one right output"),
+        (
+            {"description": "p", "input_format": "x", "time_limit": -1},
+            "field 'time_limit' is -1; give a number above 0",
+        ),
+        (
+            {"description": "p", "input_format": "x", "generated_checker": "import sys"},
+            "field 'generated_checker' is .*one right output",
+        ),
         ({"description": "p", "input_format": "x", "interaction_format": "ask"}, "field 'interaction_format'"),
         ({"description": "p", "input_format": "x", "input_mode": "file"}, "field 'input_mode' is 'file'"),
-        ({"description": "p", "public_tests": {"input": ["1"], "output": []}}, "field 'public_tests' is .*give inputs and outputs"),
-        ({"description": "p", "public_tests": {"input": ["1"], "output": ["1"]}, "output_file": "o.txt"}, "field 'output_file' is 'o.txt'"),
-        ({"prompt": "def f():\n    '''x'''", "test": "assert f()", "entry_point": "f"}, r"field 'test' .*defines check\(candidate\)"),
+        (
+            {"description": "p", "public_tests": {"input": ["1"], "output": []}},
+            "field 'public_tests' is .*give inputs and outputs",
+        ),
+        (
+            {"description": "p", "public_tests": {"input": ["1"], "output": ["1"]}, "output_file": "o.txt"},
+            "field 'output_file' is 'o.txt'",
+        ),
+        (
+            {"prompt": "def f():\n    '''x'''", "test": "assert f()", "entry_point": "f"},
+            r"field 'test' .*defines check\(candidate\)",
+        ),
         ({"text": "p", "test_list": ["assert g(1)"], "code": "def f(x): pass"}, r"field 'test_list' .*found f"),
         (
             {"prompt": "p", "domain": "code", "tests": {"kind": "stdin", "cases": [{"input": "1"}]}},
             r"field 'tests.cases\[0\]' lacks output",
         ),
-        ({"prompt": "p", "domain": "code", "tests": calls("f", {"output": 1})}, r"field 'tests.cases\[0\]' lacks args or kwargs"),
+        (
+            {"prompt": "p", "domain": "code", "tests": calls("f", {"output": 1})},
+            r"field 'tests.cases\[0\]' lacks args or kwargs",
+        ),
         (
             {"prompt": "p", "domain": "code", "tests": calls("f", call(1, to=1), args=["Node"])},
             r"field 'tests.types' is .*ListNode or TreeNode",
@@ -333,12 +401,16 @@ JUNK = [
 
 @pytest.mark.parametrize("path", sorted(FIXTURES.iterdir()), ids=lambda path: path.stem)
 def test_any_field_may_hold_anything(path, tmp_path):
-    """Whatever stands in a field, at the top or one level down, the row is read or refused with its line: nothing else is raised."""
+    """Whatever stands in a field, at the top or one level down, the row is read or refused with its line: nothing else
+    is raised.
+    """
     rows = []
     for row in map(json.loads, path.read_text().splitlines()):
         for field in row:
             inner = list(row[field]) if isinstance(row[field], dict) else []
-            rows += [row | {field: junk} for junk in JUNK] + [row | {field: row[field] | {name: junk}} for name in inner for junk in JUNK]
+            rows += [row | {field: junk} for junk in JUNK] + [
+                row | {field: row[field] | {name: junk}} for name in inner for junk in JUNK
+            ]
     (tmp_path / "junk.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     messages: list[str] = []
     read_problems(tmp_path / "junk.jsonl", refused=messages)

@@ -13,7 +13,9 @@ from acejax.problems.readers import read_problems, read_traces, write_records
 
 
 def lines(path, *rows):
-    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows), encoding="utf-8")
+    path.write_text(
+        "".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows), encoding="utf-8"
+    )
     return path
 
 
@@ -43,7 +45,10 @@ def test_the_same_rows_from_parquet(tmp_path):
     path = tmp_path / "aime.parquet"
     table = pyarrow.table({"problem": ["a", "b"], "answer": [27.0, 0.5], "id": [7, 8]})
     pyarrow.parquet.write_table(table, path)
-    assert [(p.id, p.prompt, p.answer) for p in read_problems(path)] == [("aime/7", "a", ("27",)), ("aime/8", "b", ("0.5",))]
+    assert [(p.id, p.prompt, p.answer) for p in read_problems(path)] == [
+        ("aime/7", "a", ("27",)),
+        ("aime/8", "b", ("0.5",)),
+    ]
 
 
 def test_ids_given_ids_missing_blank_lines_and_byte_order_mark(tmp_path):
@@ -107,7 +112,10 @@ GOOD = {"problem": "p", "answer": "1"}
         ({"prompt": "p", "domain": "code"}, r":2: field 'tests'"),
         ({"prompt": "p", "domain": "code", "tests": "{"}, r":2: field 'tests' is not valid JSON"),
         ({"prompt": "p", "answer": "1", "meta": [1]}, r":2: field 'meta'"),
-        ({"prompt": "p", "answer": "1", "time_limit_s": "2"}, r":2: field 'time_limit_s' is '2'; give a number above 0"),
+        (
+            {"prompt": "p", "answer": "1", "time_limit_s": "2"},
+            r":2: field 'time_limit_s' is '2'; give a number above 0",
+        ),
         ({"prompt": "p", "answer": "1", "memory_limit_mb": 0}, r":2: field 'memory_limit_mb' is 0"),
         ({"prompt": "p", "answer": "1", "attempts": [{"n": 2, "correct": 3}]}, r":2: field 'attempts'"),
         ({"prompt": "p", "answer": "1", "attempts": {"n": 2}}, r":2: field 'attempts'"),

@@ -41,7 +41,10 @@ def test_rules_that_are_not_the_files_are_refused_with_the_shortest_text(folder)
     with pytest.raises(UserError) as caught:
         load_tokenizer(folder)
     message = str(caught.value)
-    assert message.startswith(f"{folder}: transformers 5.") and 'write "tokenizer_class": "" into tokenizer_config.json' in message
+    assert (
+        message.startswith(f"{folder}: transformers 5.")
+        and 'write "tokenizer_class": "" into tokenizer_config.json' in message
+    )
     digits = [raw.token_to_id(digit) for digit in "10"]
     assert f"(Qwen2Tokenizer) reads '10' as {digits}, by tokenizer.json it is [{raw.token_to_id('10')}]" in message
 
@@ -100,7 +103,13 @@ def test_the_count_of_ids_reaches_over_holes(folder):
     assert len(tokenizer) < token_count(tokenizer) == 701
 
 
-SHAPE = {"model_type": "qwen2", "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+SHAPE = {
+    "model_type": "qwen2",
+    "hidden_size": 8,
+    "intermediate_size": 8,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 1,
+}
 
 
 def test_rows_beyond_the_highest_id_are_masked_and_too_few_are_an_error():

@@ -17,7 +17,14 @@ HOSTILE = "<script>alert('x')</script> & </pre> <img src=http://example.invalid/
 
 
 def step_record(stage: str, kind: str, domain: str, step: int, at: int, steps: int) -> dict[str, Any]:
-    record: dict[str, Any] = {"kind": "step", "stage": stage, "stage_kind": kind, "domain": domain, "step": step, "stage_step": at}
+    record: dict[str, Any] = {
+        "kind": "step",
+        "stage": stage,
+        "stage_kind": kind,
+        "domain": domain,
+        "step": step,
+        "stage_step": at,
+    }
     record |= {
         "stage_steps": steps,
         "grad_norm": 1 + math.sin(step) / 2,
@@ -53,7 +60,15 @@ def eval_record(stage: str, step: int, domain: str, split: str, avg: float) -> d
     problems, wide = (32, 0.1) if split == "small" else (160, 0.04)
     levels = {str(d): {"avg": max(0.02, avg + 0.1 * (3 - d)), "problems": problems // 5} for d in range(1, 6)}
     failed = round(8 * problems * (1 - avg))
-    record: dict[str, Any] = {"kind": "eval", "stage": stage, "step": step, "domain": domain, "split": split, "k": 8, "problems": problems}
+    record: dict[str, Any] = {
+        "kind": "eval",
+        "stage": stage,
+        "step": step,
+        "domain": domain,
+        "split": split,
+        "k": 8,
+        "problems": problems,
+    }
     record |= {
         "avg": avg,
         "avg_low": avg - wide,
@@ -79,7 +94,11 @@ def build(folder: Path, stages: int = len(STAGES), finished: bool = True) -> Pat
             records.append(eval_record(stage, step, domain, split, avg))
             if split == "full":
                 summary.append(
-                    {key: records[-1][key] for key in records[-1] if key not in ("kind", "step", "split", "by_difficulty", "reasons")}
+                    {
+                        key: records[-1][key]
+                        for key in records[-1]
+                        if key not in ("kind", "step", "split", "by_difficulty", "reasons")
+                    }
                 )
 
     step = 0
@@ -108,7 +127,16 @@ def build(folder: Path, stages: int = len(STAGES), finished: bool = True) -> Pat
         (folder / name).write_text("".join(json.dumps(line) + "\n" for line in lines))
     if finished:
         (folder / "summary.json").write_text(json.dumps(summary))
-    environment = {"seed": 0, "device": "cpu x 2", "jax": "0.7.0", "python": "3.12.1", "acejax": "0.1.0", "git_commit": "abc1234"}
-    (folder / "environment.json").write_text(json.dumps(environment | {"command": "acejax train configs/quickstart.yaml"}))
+    environment = {
+        "seed": 0,
+        "device": "cpu x 2",
+        "jax": "0.7.0",
+        "python": "3.12.1",
+        "acejax": "0.1.0",
+        "git_commit": "abc1234",
+    }
+    (folder / "environment.json").write_text(
+        json.dumps(environment | {"command": "acejax train configs/quickstart.yaml"})
+    )
     (folder / "config.yaml").write_text("seed: 0\noutput: runs/x # <b>\n")
     return folder

@@ -1,4 +1,6 @@
-"""The page of a made-up run: every section and plot is there, text is escaped, and broken or unfinished runs still get a page."""
+"""The page of a made-up run: every section and plot is there, text is escaped, and broken or unfinished runs still get
+a page.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,13 @@ from acejax.errors import UserError
 from acejax.report.page import Picks, read_run, write_report
 from acejax.report.plots import MOST_POINTS, Line, Stage, by_step
 
-SECTIONS = ["Before and after", "Accuracy on held-out problems", "Learning", "Health and time", "Accuracy by difficulty"]
+SECTIONS = [
+    "Before and after",
+    "Accuracy on held-out problems",
+    "Learning",
+    "Health and time",
+    "Accuracy by difficulty",
+]
 SECTIONS += ["Why responses fail", "Stages", "Responses", "Record"]
 PLOTS = [
     "Held-out accuracy: math",
@@ -181,7 +189,9 @@ def test_a_repeated_step_counts_once(tmp_path: Path) -> None:
     metrics.write_text(metrics.read_text() * 2)
     run = read_run(folder)
     assert len(run.steps) == sum(stage[3] for stage in STAGES)
-    assert len({(record["stage"], record["step"], record["domain"], record["split"]) for record in run.evals}) == len(run.evals)
+    assert len({(record["stage"], record["step"], record["domain"], record["split"]) for record in run.evals}) == len(
+        run.evals
+    )
 
 
 def test_picks_are_first_and_last_of_different_problems() -> None:
@@ -201,5 +211,5 @@ def test_long_runs_give_light_pictures() -> None:
 
 
 def test_report_needs_no_jax() -> None:
-    code = "import sys, acejax.report.page, acejax.training.metrics, acejax.training.console; sys.exit('jax' in sys.modules)"
+    code = "import sys, acejax.report.page, acejax.run.records, acejax.run.console; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

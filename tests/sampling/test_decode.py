@@ -17,7 +17,16 @@ PROMPTS = [(f"p{i}", np.random.default_rng(i).integers(0, 60, 3 + i).tolist()) f
 
 def run(mesh, prompts=PROMPTS, settings=SETTINGS, step=2, **more):
     params = random_params(mesh, SAMPLING)
-    arguments = {"config": CONFIG, "mesh": mesh, "settings": settings, "temperature": 0.7, "seed": 1, "step": step, "pad_id": 7, "rows": 8}
+    arguments = {
+        "config": CONFIG,
+        "mesh": mesh,
+        "settings": settings,
+        "temperature": 0.7,
+        "seed": 1,
+        "step": step,
+        "pad_id": 7,
+        "rows": 8,
+    }
     found = sample(params, prompts, **(arguments | more))
     return {(prompts[f.prompt][0], f.sample): f for f in found}
 
@@ -47,7 +56,9 @@ def test_logprobs_are_those_of_the_distribution_sampled_from(base):
 
 def test_temperature_zero_takes_the_most_probable_token():
     params = random_params(one_device(), SAMPLING)
-    for (name, _), f in run(one_device(), settings=dataclasses.replace(SETTINGS, group=1, response=8), temperature=0.0).items():
+    for (name, _), f in run(
+        one_device(), settings=dataclasses.replace(SETTINGS, group=1, response=8), temperature=0.0
+    ).items():
         prompt = dict(PROMPTS)[name]
         reference = reference_logprobs(params, np.array([*prompt, *f.ids]), 1.0)[len(prompt) - 1 : -1]
         assert list(f.ids) == reference.argmax(-1).tolist()
@@ -81,8 +92,18 @@ def test_each_step_problem_and_sample_draws_anew(base):
 def test_finished_completions_leave_while_others_go_on():
     finished, seen = [], []
     params = random_params(one_device(), SAMPLING)
-    arguments = {"config": CONFIG, "mesh": one_device(), "temperature": 0.7, "seed": 1, "step": 2, "pad_id": 7, "rows": 8}
-    for _ in sample(params, PROMPTS, settings=SETTINGS, between=lambda done, total: seen.append((done, total)), **arguments):
+    arguments = {
+        "config": CONFIG,
+        "mesh": one_device(),
+        "temperature": 0.7,
+        "seed": 1,
+        "step": 2,
+        "pad_id": 7,
+        "rows": 8,
+    }
+    for _ in sample(
+        params, PROMPTS, settings=SETTINGS, between=lambda done, total: seen.append((done, total)), **arguments
+    ):
         finished.append(len(seen))
     assert finished[0] < finished[-1] and seen[-1] == (32, 32)
 

@@ -50,7 +50,11 @@ def test_the_filter_acts_at_an_epochs_start_and_never_empties_a_batch():
 
 def test_recorded_attempts_count_until_this_run_has_its_own():
     problem = dataclasses.replace(PROBLEMS[0], attempts=({"policy": "x", "n": 16, "correct": 4},))
-    assert solve_rate(problem, {}) == 0.25 and solve_rate(problem, {"p0": [8, 8]}) == 1.0 and solve_rate(PROBLEMS[1], {}) is None
+    assert (
+        solve_rate(problem, {}) == 0.25
+        and solve_rate(problem, {"p0": [8, 8]}) == 1.0
+        and solve_rate(PROBLEMS[1], {}) is None
+    )
 
 
 def test_too_few_problems_for_a_batch_is_an_error():
@@ -60,10 +64,14 @@ def test_too_few_problems_for_a_batch_is_an_error():
 
 def test_stopping_rules():
     accuracy = STAGE.model_copy(update={"stop": Stop(accuracy=0.3)})
-    assert not should_stop(accuracy, Progress()) and not should_stop(accuracy, Progress(accuracy={"math": 0.4, "code": 0.2}))
+    assert not should_stop(accuracy, Progress()) and not should_stop(
+        accuracy, Progress(accuracy={"math": 0.4, "code": 0.2})
+    )
     assert should_stop(accuracy, Progress(accuracy={"math": 0.4, "code": 0.3}))
     plateau = STAGE.model_copy(update={"stop": Stop(plateau_steps=2, plateau_gain=0.01)})
-    assert not should_stop(plateau, Progress(rewards=[0.1, 0.2, 0.3])) and not should_stop(plateau, Progress(rewards=[0.1, 0.1, 0.2, 0.2]))
+    assert not should_stop(plateau, Progress(rewards=[0.1, 0.2, 0.3])) and not should_stop(
+        plateau, Progress(rewards=[0.1, 0.1, 0.2, 0.2])
+    )
     assert should_stop(plateau, Progress(rewards=[0.0, 0.1, 0.2, 0.2, 0.2, 0.2]))
 
 

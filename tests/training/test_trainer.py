@@ -15,8 +15,8 @@ from acejax.config import load_config
 from acejax.mesh import TRAINING, make_mesh
 from acejax.policy import port
 from acejax.problems.tokenizer import load_tokenizer
-from acejax.training import checkpoint
-from acejax.training.metrics import read_metrics, read_samples
+from acejax.run import checkpoint
+from acejax.run.records import read_metrics, read_samples
 from acejax.verification.pool import VerificationPool
 
 CONFIG = """
@@ -72,13 +72,17 @@ def same(got: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
-    """A finished run, and the file of its configuration. Its pool claims, whenever it is asked, a flip and two programs run again more."""
+    """A finished run, and the file of its configuration. Its pool claims, whenever it is asked, a flip and two programs
+    run again more.
+    """
     folder = tmp_path_factory.mktemp("runs")
     path = folder / "run.yaml"
     path.write_text(CONFIG.format(output=folder / "whole"))
     count, stats = itertools.count(1), VerificationPool.stats
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(VerificationPool, "stats", lambda pool: stats(pool) | {"flipped": (n := next(count)), "rerun": 2 * n})
+        patch.setattr(
+            VerificationPool, "stats", lambda pool: stats(pool) | {"flipped": (n := next(count)), "rerun": 2 * n}
+        )
         assert run("train", str(path)) == 0
     return folder / "whole", path
 
@@ -98,12 +102,19 @@ def test_the_records_of_a_run(base):
     ]
     for r in steps[3:]:
         assert r["logprob_gap_max"] < 1e-3 and r["entropy"] > 0 and 0 <= r["truncated"] <= 1 and r["unjudged"] == 0
-        assert (r["verify_retried"], r["verify_rerun"], r["verify_flipped"]) == (0, 2, 1) and r["seconds_verify_busy"] > 0
+        assert (r["verify_retried"], r["verify_rerun"], r["verify_flipped"]) == (0, 2, 1) and r[
+            "seconds_verify_busy"
+        ] > 0
     full = [(r["stage"], r["domain"]) for r in records if r["kind"] == "eval" and r["split"] == "full"]
     assert full == [(s, d) for s in ("start", "math", "code") for d in ("math", "code")]
-    assert [r["step"] for r in records if r["kind"] == "eval" and r["split"] == "small" and r["domain"] == "math"] == [2, 5]
+    assert [r["step"] for r in records if r["kind"] == "eval" and r["split"] == "small" and r["domain"] == "math"] == [
+        2,
+        5,
+    ]
     summary = json.loads((folder / "summary.json").read_text())
-    assert [(e["stage"], e["domain"]) for e in summary] == [(s, d) for s in ("start", "math", "end") for d in ("math", "code")]
+    assert [(e["stage"], e["domain"]) for e in summary] == [
+        (s, d) for s in ("start", "math", "end") for d in ("math", "code")
+    ]
     sample = next(read_samples(folder))
     assert {"response", "verdict", "reason"} <= sample.keys()
     tokenizer = load_tokenizer(folder / "policy")
@@ -113,13 +124,17 @@ def test_the_records_of_a_run(base):
     environment = json.loads((folder / "environment.json").read_text())
     assert {"seed", "device", "jax", "python", "git_commit"} <= environment.keys()
     assert (environment["prompt_style"], environment["stop_ids"]) == ("builtin", [tokenizer.eos_token_id])
-    assert "prompt style builtin, stop ids [2], tokens for 596 of 640 rows" in " ".join((folder / "log.txt").read_text().split())
+    assert "prompt style builtin, stop ids [2], tokens for 596 of 640 rows" in " ".join(
+        (folder / "log.txt").read_text().split()
+    )
     assert list((folder / "tensorboard").iterdir())
 
 
 @pytest.mark.parametrize("moment", ["warm", "sampling", "evaluating"])
 def test_an_interrupted_run_goes_on_to_the_same_weights(base, tmp_path, monkeypatch, capsys, moment):
-    """A signal in the supervised stage, in the middle of a rollout of step 5, or in an evaluation: saved, continued, same bits."""
+    """A signal in the supervised stage, in the middle of a rollout of step 5, or in an evaluation: saved, continued,
+    same bits.
+    """
     whole, path = base
     output = f"output={tmp_path / 'run'}"
     from acejax.training.trainer import Trainer
@@ -170,7 +185,9 @@ def test_until_stops_after_a_stage_and_the_rest_follows(base, tmp_path, capsys):
 def test_a_run_starts_from_another_runs_stage(base, tmp_path):
     whole, path = base
     output = tmp_path / "run"
-    assert run("train", str(path), f"output={output}", f"init={whole}@warm", "--until", "warm", "stages.warm.steps=1") == 0
+    assert (
+        run("train", str(path), f"output={output}", f"init={whole}@warm", "--until", "warm", "stages.warm.steps=1") == 0
+    )
     config = json.loads((output / "policy" / "config.json").read_text())
     assert config == json.loads((whole / "policy" / "config.json").read_text())
     assert checkpoint.resolve(f"{whole}@warm").step == 3 and checkpoint.resolve(f"{whole}@best").step in (3, 6, 7)
@@ -181,7 +198,10 @@ def test_export_gives_the_runs_weights_and_tokenizer(base, tmp_path, capsys):
     assert run("export", str(whole), str(tmp_path / "out")) == 0
     same(weights(tmp_path / "out"), weights(whole))
     tokenizer = load_tokenizer(tmp_path / "out")
-    assert tokenizer.decode(tokenizer.encode("x = 12")) == "x = 12" and "| end | math |" in (tmp_path / "out" / "README.md").read_text()
+    assert (
+        tokenizer.decode(tokenizer.encode("x = 12")) == "x = 12"
+        and "| end | math |" in (tmp_path / "out" / "README.md").read_text()
+    )
     assert run("export", str(whole), str(tmp_path / "out")) == 2
     assert "exists" in capsys.readouterr().err
 
@@ -191,8 +211,13 @@ def test_every_stage_leaves_an_export_of_its_end(base):
     for stage in ("warm", "math", "code"):
         out = whole / "exports" / stage
         same(weights(out), weights(f"{whole}@{stage}"))
-        assert {"README.md", "config.json", "generation_config.json", "tokenizer.json"} <= {path.name for path in out.iterdir()}
-    assert not (weights(whole / "exports" / "math")["model.norm.weight"] == weights(whole / "exports" / "warm")["model.norm.weight"]).all()
+        assert {"README.md", "config.json", "generation_config.json", "tokenizer.json"} <= {
+            path.name for path in out.iterdir()
+        }
+    assert not (
+        weights(whole / "exports" / "math")["model.norm.weight"]
+        == weights(whole / "exports" / "warm")["model.norm.weight"]
+    ).all()
     card = (whole / "exports" / "math" / "README.md").read_text()
     assert "Step 6" in card and "| math | code |" in card and "seed 0" in card and "group_size: 4" in card
 
@@ -226,7 +251,11 @@ def test_a_push_uploads_the_export_and_a_refusal_loses_nothing(base, tmp_path, c
 
     monkeypatch.setattr(huggingface_hub, "HfApi", Hub)
     assert run("export", str(base[0]), str(tmp_path / "a"), "--push", "me/mine", "--private") == 0
-    assert calls[0] == ("me/mine", True) and "model.safetensors" in calls[1][1] and "hub/me/mine" in capsys.readouterr().out
+    assert (
+        calls[0] == ("me/mine", True)
+        and "model.safetensors" in calls[1][1]
+        and "hub/me/mine" in capsys.readouterr().out
+    )
     assert run("export", str(base[0]), str(tmp_path / "b"), "--push", "no/way") == 2
     assert "401 Unauthorized)" in capsys.readouterr().err and (tmp_path / "b" / "config.json").exists()
 
@@ -234,13 +263,19 @@ def test_a_push_uploads_the_export_and_a_refusal_loses_nothing(base, tmp_path, c
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["stages.math.learning_rat=1"], "unknown key 'stages.math.learning_rat'; did you mean 'stages.math.learning_rate'?"),
+        (
+            ["stages.math.learning_rat=1"],
+            "unknown key 'stages.math.learning_rat'; did you mean 'stages.math.learning_rate'?",
+        ),
         (["seed=many"], "'seed': Input should be a valid integer"),
         (["mesh={fsdp: 3, tensor: 2}"], "fsdp=3 x tensor=2 does not divide 8 devices"),
         (["mesh={fsdp: 2, tensor: 4}"], "mesh.tensor=4 does not divide the policy's heads (2)"),
         (["init=/nowhere/at/all"], "checkpoint /nowhere/at/all: no such folder"),
         (["stages.code.problems=[{path: /nowhere.jsonl}]"], "/nowhere.jsonl: there is no such file"),
-        (["policy.architecture.max_position_embeddings=50"], "policy.prompt_tokens=48 and stages.warm.response_tokens=48 are more than"),
+        (
+            ["policy.architecture.max_position_embeddings=50"],
+            "policy.prompt_tokens=48 and stages.warm.response_tokens=48 are more than",
+        ),
         (["policy.preset=smollm2-135m"], "'smollm2-135m' has model_type llama, the checkpoint at"),
         (["--until", "physics"], "--until physics: no such stage; the stages are warm, math, code"),
     ],
@@ -264,7 +299,10 @@ def test_more_that_a_user_can_mend(base, tmp_path, capsys):
     (tmp_path / "other" / "thesis.tex").write_text("")
     cases = [
         (["train", "missing.yaml"], "config missing.yaml: No such file"),
-        (["train", str(path), f"output={tmp_path / 'a'}", f"evaluation.sets.math.problems=[{{path: {rows}}}]"], f"{rows}:2"),
+        (
+            ["train", str(path), f"output={tmp_path / 'a'}", f"evaluation.sets.math.problems=[{{path: {rows}}}]"],
+            f"{rows}:2",
+        ),
         (["train", str(path), f"output={tmp_path / 'b'}", f"init={llm}"], "'model_type' is 'gpt_neox'"),
         (["train", str(path), f"output={whole}", "seed=5"], f"output {whole} belongs to another run ('seed' differs)"),
         (["train", str(path), f"output={tmp_path / 'other'}"], "is not empty and holds no run"),
@@ -298,7 +336,19 @@ def test_config_prints_every_value_with_its_origin(base, capsys):
 def test_the_identity_of_a_run_ignores_what_may_change(base):
     _, path = base
     identity = load_config(path)[0].identity()
-    for same in ("output=b", "mesh.tensor=1", "verification.workers=9", "checkpoints.every=3", "stages.math.steps=9", "evaluation.every=7"):
+    for same in (
+        "output=b",
+        "mesh.tensor=1",
+        "verification.workers=9",
+        "checkpoints.every=3",
+        "stages.math.steps=9",
+        "evaluation.every=7",
+    ):
         assert load_config(path, [same])[0].identity() == identity
-    for other in ("seed=1", "stages.math.learning_rate=2e-3", "stages.math.group_size=16", "verification.require_think_end=false"):
+    for other in (
+        "seed=1",
+        "stages.math.learning_rate=2e-3",
+        "stages.math.group_size=16",
+        "verification.require_think_end=false",
+    ):
         assert load_config(path, [other])[0].identity() != identity

@@ -78,7 +78,10 @@ def module(tmp_path, monkeypatch):
 
 def judge(name, *responses, problem=MATH, **options):
     with RewardPool(f"made_reward:{name}", **options) as pool:
-        return [future.result(60) for future in [pool.submit(problem, number, response) for number, response in enumerate(responses)]]
+        return [
+            future.result(60)
+            for future in [pool.submit(problem, number, response) for number, response in enumerate(responses)]
+        ]
 
 
 @pytest.mark.parametrize(("name", "low"), [("verl", 0.0), ("trl", -1.0), ("trl_messages", 0.0)])
@@ -186,7 +189,9 @@ def busy_worker(mark):
 
 def test_closing_does_not_wait_and_resolves_what_is_queued(tmp_path):
     pool = RewardPool("made_reward:busy")
-    futures = [pool.submit(Problem("m", "math", "p", answer=(str(tmp_path / "mark"),)), number, "r") for number in range(40)]
+    futures = [
+        pool.submit(Problem("m", "math", "p", answer=(str(tmp_path / "mark"),)), number, "r") for number in range(40)
+    ]
     worker = busy_worker(tmp_path / "mark")
     began = time.monotonic()
     pool.close()

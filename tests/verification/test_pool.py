@@ -67,10 +67,16 @@ def state(pid: int) -> str:
 
 
 def test_two_hundred_math_tasks_in_any_order():
-    tasks = [(math_problem(f"m{i}", str(i)), i % 3, boxed(i if i % 2 else i + 1), "correct" if i % 2 else "wrong") for i in range(200)]
+    tasks = [
+        (math_problem(f"m{i}", str(i)), i % 3, boxed(i if i % 2 else i + 1), "correct" if i % 2 else "wrong")
+        for i in range(200)
+    ]
     random.Random(0).shuffle(tasks)
     with VerificationPool(2) as pool:
-        futures = [(pool.submit(problem, sample, response), problem, sample, verdict) for problem, sample, response, verdict in tasks]
+        futures = [
+            (pool.submit(problem, sample, response), problem, sample, verdict)
+            for problem, sample, response, verdict in tasks
+        ]
         for future, problem, sample, verdict in futures:
             got = future.result(60)
             assert (got.problem_id, got.sample, got.verdict) == (problem.id, sample, verdict)
@@ -123,9 +129,18 @@ def spin(seconds):
 
 def test_a_program_close_to_its_limit_runs_once_more_alone():
     with VerificationPool(2, time_limit_s=0.5) as pool:
-        futures = [pool.submit(code_problem(f"c{i}"), 0, spin(seconds)) for i, seconds in enumerate((0.1, 0.45, 0.55, 5.0, 0.1))]
+        futures = [
+            pool.submit(code_problem(f"c{i}"), 0, spin(seconds))
+            for i, seconds in enumerate((0.1, 0.45, 0.55, 5.0, 0.1))
+        ]
         verdicts = [(future.result(60).verdict, future.result().reason) for future in futures]
-        assert verdicts == [("correct", "ok"), ("correct", "ok"), ("wrong", "timeout"), ("wrong", "timeout"), ("correct", "ok")]
+        assert verdicts == [
+            ("correct", "ok"),
+            ("correct", "ok"),
+            ("wrong", "timeout"),
+            ("wrong", "timeout"),
+            ("correct", "ok"),
+        ]
         assert pool.stats() | {"busy_seconds": 0} == {
             "judged": 5,
             "unjudged": 0,
@@ -145,7 +160,17 @@ def test_a_verdict_that_changes_is_counted(monkeypatch):
     assert not told and list(supervisor.close_calls) == [task]
     assert HEADER.unpack_from(task.frame) == (7, CODE_ALONE, 9.0, 3) and task.frame.endswith(b"abc")
     supervisor.answer(task, {"verdict": "wrong", "reason": "timeout", "seconds": 1.0, "near": False})
-    assert told == [{"verdict": "wrong", "reason": "timeout", "seconds": 1.0, "near": False, "flipped": True, "number": 7, "failures": 0}]
+    assert told == [
+        {
+            "verdict": "wrong",
+            "reason": "timeout",
+            "seconds": 1.0,
+            "near": False,
+            "flipped": True,
+            "number": 7,
+            "failures": 0,
+        }
+    ]
 
 
 def test_workers_are_recycled_by_count_and_by_memory():
@@ -167,7 +192,10 @@ def test_a_group_s_equal_programs_are_judged_once():
     with VerificationPool(1) as pool:
         futures = [pool.submit(code_problem(), i, coin) for i in range(16)]
         assert len({future.result(60).verdict for future in futures}) == 1
-        others = [pool.submit(code_problem(tests={"kind": "stdin", "cases": [{"input": "3", "output": o}]}), 0, coin) for o in "34"]
+        others = [
+            pool.submit(code_problem(tests={"kind": "stdin", "cases": [{"input": "3", "output": o}]}), 0, coin)
+            for o in "34"
+        ]
         assert {future.result(60).verdict for future in others} <= {"correct", "wrong"}
         assert pool.submit(code_problem(), 0, program("print(input())")).result(60).verdict == "correct"
 
@@ -309,7 +337,9 @@ with VerificationPool(2) as pool:
 
 def start_parent(limit, pause, **how):
     text = PARENT.replace("LIMIT", str(limit)).replace("PAUSE", str(pause))
-    parent = subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2], **how)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", text], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2], **how
+    )
     supervisor = int(parent.stdout.readline().split()[1])
     return parent, supervisor
 

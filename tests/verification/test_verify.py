@@ -1,4 +1,6 @@
-"""`acejax verify`: verdicts in the order of completions, a cut file that goes on, and what is refused before anything is judged."""
+"""`acejax verify`: verdicts in the order of completions, a cut file that goes on, and what is refused before anything
+is judged.
+"""
 
 import json
 import subprocess
@@ -62,7 +64,9 @@ def test_the_command_judges_and_says_so(files):
     command = [sys.executable, "-m", "acejax.cli", "verify", *map(str, options)]
     run = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert run.returncode == 0, run.stderr
-    assert [(r["problem_id"], r["sample"], r["verdict"], r["reason"]) for r in records(output)] == [(*r[:2], *r[3:]) for r in RESPONSES]
+    assert [(r["problem_id"], r["sample"], r["verdict"], r["reason"]) for r in records(output)] == [
+        (*r[:2], *r[3:]) for r in RESPONSES
+    ]
     assert all(r["seconds"] >= 0 and "score" not in r for r in records(output))
     rows = [line.split() for line in run.stdout.splitlines()]
     assert ["correct", "ok", "3", "60.0%"] in rows and ["wrong", "mismatch", "1", "20.0%"] in rows
@@ -87,7 +91,13 @@ def test_a_cut_file_goes_on(files, cut, left):
 
 
 @pytest.mark.parametrize(
-    "text", ['{"problem_id": "m", "sample": 1, "verdict": "wrong", "reason": "ok"}\n', "not json\n", '{"problem_id": "m"}\n', "[1]\n"]
+    "text",
+    [
+        '{"problem_id": "m", "sample": 1, "verdict": "wrong", "reason": "ok"}\n',
+        "not json\n",
+        '{"problem_id": "m"}\n',
+        "[1]\n",
+    ],
 )
 def test_another_file_is_never_overwritten(files, text):
     *names, output = files

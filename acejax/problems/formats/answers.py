@@ -51,7 +51,9 @@ def accepted(row: Mapping[str, Any], where: str) -> tuple[list[str], str]:
 
 
 def ground_truth(raw: Any, where: str, field: str) -> tuple[list[str], str]:
-    """The accepted answers of a verl row, and how they were written: one, several, or several listed inside a string."""
+    """The accepted answers of a verl row, and how they were written: one, several, or several listed inside a
+    string.
+    """
     answers, form = _several(_listed(raw))
     kept = [answer for answer in answers if answer is not None]
     if not kept or len(kept) < len(answers):
@@ -66,7 +68,9 @@ def _several(raw: Any) -> tuple[list[str | None], str]:
 
 
 def _listed(raw: Any) -> Any:
-    """The list that a string such as '["1/2", "0.5"]' holds. An interval such as "[0, 1]" begins with no string: it stays as it is."""
+    """The list that a string such as '["1/2", "0.5"]' holds. An interval such as "[0, 1]" begins with no string: it
+    stays as it is.
+    """
     if isinstance(raw, str) and _LISTED.match(raw):
         for read in (json.loads, ast.literal_eval):
             try:

@@ -33,7 +33,9 @@ def parse(code: str, where: str, field: str) -> ast.Module:
     try:
         return ast.parse(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise UserError(f"{where}: field '{field}' is not a Python program ({error}); mend it or leave the row out") from None
+        raise UserError(
+            f"{where}: field '{field}' is not a Python program ({error}); mend it or leave the row out"
+        ) from None
 
 
 def function_suite(code: str, where: str, field: str, entry_point: str | None = None) -> dict[str, Any]:
@@ -43,7 +45,10 @@ def function_suite(code: str, where: str, field: str, entry_point: str | None = 
     Raises UserError naming the line of the test that has no known form.
     """
     tree = parse(code, where, field)
-    check = next((node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "check" and node.args.args), None)
+    check = next(
+        (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "check" and node.args.args),
+        None,
+    )
     name = entry_point.rpartition(".")[2] if entry_point else _checked_name(tree)
     if check is None or not name:
         refuse(where, field, code, "give 'def check(candidate):' with assertions, and the name of the function")
@@ -52,7 +57,9 @@ def function_suite(code: str, where: str, field: str, entry_point: str | None = 
         try:
             parsed.append(_case(statement, check.args.args[0].arg))
         except Unreadable as error:
-            raise UserError(f"{where}: field '{field}', line {statement.lineno} of the test: {error}; leave the row out") from None
+            raise UserError(
+                f"{where}: field '{field}', line {statement.lineno} of the test: {error}; leave the row out"
+            ) from None
     try:
         types = _types(parsed)
     except Unreadable as error:
@@ -69,7 +76,12 @@ def function_suite(code: str, where: str, field: str, entry_point: str | None = 
 def _checked_name(tree: ast.Module) -> str | None:
     """f of the closing `check(Solution().f)` or `check(f)`."""
     last = tree.body[-1].value if tree.body and isinstance(tree.body[-1], ast.Expr) else None
-    if isinstance(last, ast.Call) and isinstance(last.func, ast.Name) and last.func.id == "check" and len(last.args) == 1:
+    if (
+        isinstance(last, ast.Call)
+        and isinstance(last.func, ast.Name)
+        and last.func.id == "check"
+        and len(last.args) == 1
+    ):
         target = last.args[0]
         return target.attr if isinstance(target, ast.Attribute) else target.id if isinstance(target, ast.Name) else None
     return None
@@ -83,7 +95,12 @@ def _case(statement: ast.stmt, candidate: str) -> tuple[list[Value], dict[str, V
         call, output = test.left, _value(test.comparators[0])
         if output[1] is not None:
             raise Unreadable("nodes compared with == are equal to themselves only")
-    elif isinstance(test, ast.Call) and isinstance(test.func, ast.Name) and test.func.id in COMPARERS and len(test.args) == 2:
+    elif (
+        isinstance(test, ast.Call)
+        and isinstance(test.func, ast.Name)
+        and test.func.id in COMPARERS
+        and len(test.args) == 2
+    ):
         call, output = test.args[0], _value(test.args[1])
         kind = COMPARERS[test.func.id]
         if output[1] not in (kind, None) or (output[1] is None and output[0] is not None):
@@ -151,7 +168,9 @@ def _kind(values: Sequence[Value]) -> str | None:
 
 
 def humaneval_suite(prompt: str, test: str, entry_point: str, where: str) -> dict[str, Any]:
-    """Tests of kind "script" of a HumanEval row. What stands before the function in its prompt goes along: some tests call it."""
+    """Tests of kind "script" of a HumanEval row. What stands before the function in its prompt goes along: some tests
+    call it.
+    """
     before = [node for node in parse(prompt, where, "prompt").body if getattr(node, "name", None) != entry_point]
     script = "\n".join([*(ast.unparse(node) for node in before), test])
     if not any(isinstance(node, ast.FunctionDef) and node.name == "check" for node in parse(test, where, "test").body):
@@ -160,16 +179,29 @@ def humaneval_suite(prompt: str, test: str, entry_point: str, where: str) -> dic
 
 
 def mbpp_suite(tests: Sequence[str], code: str, where: str, *, set_up: str = "", whole: str = "") -> dict[str, Any]:
-    """Tests of kind "script" from MBPP's list of assertions, or from EvalPlus's `whole` test program, which needs no check().
+    """Tests of kind "script" from MBPP's list of assertions, or from EvalPlus's `whole` test program, which needs no
+    check().
 
     The function's name is what the tests call and the reference `code` defines.
     """
     trees = [parse(test, where, "test_list") for test in tests]
-    called = {node.func.id for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
-    defined = [node.name for node in parse(code, where, "code").body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+    called = {
+        node.func.id
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    defined = [
+        node.name for node in parse(code, where, "code").body if isinstance(node, (ast.FunctionDef, ast.ClassDef))
+    ]
     name = next((name for name in reversed(defined) if name in called), None)
     if name is None:
-        refuse(where, "test_list", list(tests), f"give assertions that call a function which 'code' defines (found {', '.join(defined)})")
+        refuse(
+            where,
+            "test_list",
+            list(tests),
+            f"give assertions that call a function which 'code' defines (found {', '.join(defined)})",
+        )
     check = ast.parse("def check(candidate):\n    pass")
     if not whole:
         check.body[0].body += [statement for tree in trees for statement in tree.body]  # type: ignore[attr-defined]

@@ -45,7 +45,9 @@ _FITS: Mapping[Form, Callable[[Any], bool]] = {
 
 
 def decoded(value: Any, where: str, field: str) -> Any:
-    """The value, or what its JSON text stands for; None for an empty text. Raises UserError where the text is not JSON."""
+    """The value, or what its JSON text stands for; None for an empty text. Raises UserError where the text is not
+    JSON.
+    """
     if not isinstance(value, str):
         return value
     try:

@@ -1,7 +1,8 @@
 """Which dataset a row comes from, told by its columns, and the row as a record of ours.
 
-`meta.format` names what was recognised and `meta.answer_format` how answers or tests were written; small columns that have no place in
-our record (difficulty, dates, tags) stay in `meta` under their names. The prompt is the dataset's own text.
+`meta.format` names what was recognised and `meta.answer_format` how answers or tests were written; small columns that
+have no place in our record (difficulty, dates, tags) stay in `meta` under their names. The prompt is the dataset's own
+text.
 """
 
 from __future__ import annotations
@@ -75,9 +76,17 @@ def _recognise(row: Row) -> str | None:
     if isinstance(row.get("prompt"), str):
         return None
     if "tests" in row:
-        return "leetcode" if isinstance(row["tests"], Mapping) and row["tests"].get("functional") else "problem and tests"
+        return (
+            "leetcode" if isinstance(row["tests"], Mapping) and row["tests"].get("functional") else "problem and tests"
+        )
     texts = [row.get(name) for name in ("answer", "solution")]
-    if isinstance(texts[0], str) and "####" in texts[0] or texts[0] is None and isinstance(texts[1], str) and "####" in texts[1]:
+    if (
+        isinstance(texts[0], str)
+        and "####" in texts[0]
+        or texts[0] is None
+        and isinstance(texts[1], str)
+        and "####" in texts[1]
+    ):
         return "gsm8k"
     return "problem and answer"
 
@@ -95,7 +104,12 @@ def _question(row: Row, where: str, *fields: str) -> str:
     text = next((row[name] for name in fields if isinstance(row.get(name), str) and row[name].strip()), None)
     if text is None:
         named = " or ".join(f"'{name}'" for name in fields)
-        refuse(where, fields[0], row.get(fields[0]), f"no question found: give field {named} (or 'prompt'); the row has {', '.join(row)}")
+        refuse(
+            where,
+            fields[0],
+            row.get(fields[0]),
+            f"no question found: give field {named} (or 'prompt'); the row has {', '.join(row)}",
+        )
     return text
 
 
@@ -111,7 +125,9 @@ def _plain(row: Row, where: str) -> Converted:
 
 
 def _with_tests(row: Row, where: str) -> Converted:
-    """DeepCoder (`tests` as JSON text, `starter_code`, `metadata.func_name`), and anything with a question and a suite."""
+    """DeepCoder (`tests` as JSON text, `starter_code`, `metadata.func_name`), and anything with a question and a
+    suite.
+    """
     metadata = _mapping(row, "metadata", where)
     tests, form = suite(row["tests"], where, "tests", metadata.get("func_name"))
     record = {"domain": "code", "prompt": _question(row, where, *QUESTION_FIELDS), "tests": tests}
@@ -124,7 +140,17 @@ def _leetcode(row: Row, where: str) -> Converted:
     expect(row, where, "a string", "test", "entry_point")
     tests = function_suite(row["test"], where, "test", row["entry_point"])
     prompt = _question(row, where, "problem_description", "query", "prompt")
-    used = ("starter_code", "test", "entry_point", "problem_description", "query", "prompt", "completion", "response", "input_output")
+    used = (
+        "starter_code",
+        "test",
+        "entry_point",
+        "problem_description",
+        "query",
+        "prompt",
+        "completion",
+        "response",
+        "input_output",
+    )
     return {"domain": "code", "prompt": prompt, "tests": tests} | _starter(row), used, "check(candidate)"
 
 
@@ -158,10 +184,16 @@ def _is_suite(truth: Any) -> bool:
 
 
 def _user_text(prompt: Any, extra: Row, where: str) -> str:
-    """The user's turn; where `extra_info.question` is a part of it, that part: the rest is another framework's instruction."""
+    """The user's turn; where `extra_info.question` is a part of it, that part: the rest is another framework's
+    instruction.
+    """
     if isinstance(prompt, str):
         return prompt
-    turns = [turn for turn in prompt if isinstance(turn, Mapping) and turn.get("role") != "system"] if isinstance(prompt, list) else []
+    turns = (
+        [turn for turn in prompt if isinstance(turn, Mapping) and turn.get("role") != "system"]
+        if isinstance(prompt, list)
+        else []
+    )
     if len(turns) != 1 or turns[0].get("role") != "user" or not isinstance(turns[0].get("content"), str):
         refuse(where, "prompt", prompt, "give one message of the user, after a system message at most")
     content, question = turns[0]["content"], extra.get("question")
@@ -195,7 +227,13 @@ def _code_contests(row: Row, where: str) -> Converted:
     record: Record = {"domain": "code", "prompt": row["description"], "tests": {"kind": "stdin", "cases": cases}}
     limit = row.get("time_limit")
     if isinstance(limit, Mapping):
-        expect({key: value or None for key, value in limit.items()}, f"{where}: time_limit", "a number above 0", "seconds", "nanos")
+        expect(
+            {key: value or None for key, value in limit.items()},
+            f"{where}: time_limit",
+            "a number above 0",
+            "seconds",
+            "nanos",
+        )
         seconds = (limit.get("seconds") or 0) + (limit.get("nanos") or 0) / 1e9
         record |= {"time_limit_s": seconds} if seconds > 0 else {}
     if row.get("memory_limit_bytes"):
@@ -206,7 +244,9 @@ def _code_contests(row: Row, where: str) -> Converted:
 
 
 def _codeforces(row: Row, where: str) -> Converted:
-    """open-r1's codeforces: sections of a statement and `official_tests`; a problem with a checker or an interactor cannot be judged."""
+    """open-r1's codeforces: sections of a statement and `official_tests`; a problem with a checker or an interactor
+    cannot be judged.
+    """
     for field in ("interaction_format", "generated_checker"):
         if row.get(field):
             refuse(where, field, row[field], "only problems with one right output can be judged; leave the row out")
@@ -219,7 +259,9 @@ def _codeforces(row: Row, where: str) -> Converted:
         if row.get(field):
             parts.append(f"{heading}\n\n{row[field]}")
     for number, example in enumerate(row.get("examples") or [], 1):
-        parts.append(f"Example {number}\n\nInput:\n```\n{example['input']}\n```\nOutput:\n```\n{example['output']}\n```")
+        parts.append(
+            f"Example {number}\n\nInput:\n```\n{example['input']}\n```\nOutput:\n```\n{example['output']}\n```"
+        )
     if row.get("note"):
         parts.append(f"Note\n\n{row['note']}")
     tests, form = suite(row.get("official_tests") or row.get("examples"), where, "official_tests")
@@ -249,7 +291,11 @@ def _humaneval(row: Row, where: str) -> Converted:
     expect(row, where, "a string", "test")
     prompt = _question(row, where, "prompt")
     tests = humaneval_suite(prompt, row["test"], str(row["entry_point"]), where)
-    return {"domain": "code", "prompt": prompt, "tests": tests}, ("prompt", "test", "entry_point", "canonical_solution"), "check(candidate)"
+    return (
+        {"domain": "code", "prompt": prompt, "tests": tests},
+        ("prompt", "test", "entry_point", "canonical_solution"),
+        "check(candidate)",
+    )
 
 
 def _mbpp(row: Row, where: str) -> Converted:
@@ -261,11 +307,19 @@ def _mbpp(row: Row, where: str) -> Converted:
     tests = mbpp_suite(shown, row.get("code") or "", where, set_up=set_up, whole=row.get("test") or "")
     # Only the assertions say what the function is called.
     prompt = "\n".join([_question(row, where, "text", "prompt"), "", *shown])
-    return {"domain": "code", "prompt": prompt, "tests": tests}, ("text", "prompt", "code", "test", "test_setup_code"), "assertions"
+    return (
+        {"domain": "code", "prompt": prompt, "tests": tests},
+        ("text", "prompt", "code", "test", "test_setup_code"),
+        "assertions",
+    )
 
 
 def _starter(row: Row) -> Record:
-    return {"starter_code": row["starter_code"]} if isinstance(row.get("starter_code"), str) and row["starter_code"].strip() else {}
+    return (
+        {"starter_code": row["starter_code"]}
+        if isinstance(row.get("starter_code"), str) and row["starter_code"].strip()
+        else {}
+    )
 
 
 _CONVERTERS: Mapping[str, Callable[[Row, str], Converted]] = {

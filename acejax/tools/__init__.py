@@ -1,0 +1,1 @@
+"""Tools on a finished run: nothing here knows how it was made."""

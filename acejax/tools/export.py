@@ -1,0 +1,115 @@
+"""A checkpoint of any kind as a Hugging Face folder or an orbax folder."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from acejax.errors import UserError
+from acejax.mesh import TRAINING, make_mesh
+from acejax.policy import port
+from acejax.policy.folder import Progress, Tensor, read_json, write_folder
+from acejax.policy.transformer import Params
+from acejax.run import checkpoint
+
+
+def export_checkpoint(text: str, out: Path, dtype: str | None = None, progress: Progress | None = None) -> None:
+    """Writes CHECKPOINT `text` to the Hugging Face folder `out`: weights in `dtype` (None: their own), config,
+    tokenizer, model card.
+    """
+    source = checkpoint.resolve(text)
+    config = port.read_config(source.folder)
+    if source.state is None:
+        tensors = {name: tensor.cast(dtype) for name, tensor in port.open_weights(source.folder, config).items()}
+    else:
+        tensors = port.unload_params(source.load(config, make_mesh(), TRAINING, None), config, dtype)
+    _write(out, tensors, source, text, progress)
+
+
+def export_params(params: Params, run: Path, step: int, out: Path, dtype: str) -> None:
+    """Writes the weights that a run has in memory at `step` as `export_checkpoint` would."""
+    source = checkpoint.Source(run / "policy", run, step)
+    _write(out, port.unload_params(params, port.read_config(source.folder), dtype), source, f"{run}@{step}", None)
+
+
+def _write(
+    out: Path, tensors: Mapping[str, Tensor], source: checkpoint.Source, text: str, progress: Progress | None
+) -> None:
+    config: dict[str, Any] = read_json(source.folder / "config.json")
+    write_folder(out, config, tensors, {"README.md": _card(text, source)}, source.folder, progress)
+
+
+def convert(source: str, out: Path, dtype: str | None, orbax: bool, progress: Progress | None) -> None:
+    """Turns a GGUF file or any CHECKPOINT into a Hugging Face folder or, with `orbax`, an orbax folder; None keeps each
+    tensor's dtype.
+    """
+    from acejax.policy.gguf import convert_gguf
+
+    if not source.endswith(".gguf"):
+        if orbax:
+            checkpoint.write_orbax(out, checkpoint.resolve(source), dtype, progress)
+        else:
+            export_checkpoint(source, out, dtype, progress)
+    elif orbax:
+        with tempfile.TemporaryDirectory(dir=out.absolute().parent, prefix=f".{out.name}.") as folder:
+            convert_gguf(Path(source), Path(folder) / "folder", dtype, progress)
+            checkpoint.write_orbax(out, checkpoint.Source(Path(folder) / "folder"), dtype, progress)
+    else:
+        convert_gguf(Path(source), out, dtype, progress)
+
+
+def push(folder: Path, repository: str, private: bool) -> str:
+    """Uploads an exported folder to the hub repository OWNER/NAME, which is made if need be. Returns its address."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        api = HfApi()
+        address = str(api.create_repo(repository, private=private, exist_ok=True))
+        api.upload_folder(repo_id=repository, folder_path=folder)
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(
+            f"push {repository}: the hub refused it ({reason}); {folder} is whole, log in and push it again"
+        ) from None
+    return address
+
+
+def _card(text: str, source: checkpoint.Source) -> str:
+    """The model card: where the weights come from, what was measured, and the run's configuration."""
+    lines = [
+        "---",
+        "library_name: transformers",
+        "---",
+        f"# {Path(text.partition('@')[0]).name}",
+        "",
+        f"Exported by acejax from `{text}`.",
+    ]
+    if source.run is None:
+        return "\n".join(lines) + "\n"
+    lines[-1] += f" Step {source.step}."
+    summary = source.run / "summary.json"
+    if summary.exists():
+        lines += [
+            "",
+            "| stage | domain | k | avg@k | 95% interval | pass@k | problems |",
+            "|---|---|---|---|---|---|---|",
+        ]
+        for e in json.loads(summary.read_text()):
+            interval = f"{e['avg_low']:.3f} to {e['avg_high']:.3f}"
+            lines.append(
+                f"| {e['stage']} | {e['domain']} | {e['k']} | {e['avg']:.3f} | {interval} | {e['pass']:.3f} | {e['problems']} |"
+            )
+    environment = source.run / "environment.json"
+    if environment.exists():
+        made = json.loads(environment.read_text())
+        lines += [
+            "",
+            "Measured with "
+            + ", ".join(f"{key} {made[key]}" for key in ("seed", "device", "python", "jax") if key in made)
+            + ".",
+        ]
+    return "\n".join([*lines, "", "```yaml", (source.run / "config.yaml").read_text().rstrip(), "```"]) + "\n"

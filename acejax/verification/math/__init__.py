@@ -1,0 +1,1 @@
+"""Mathematics: whether two answers have the same value, decided exactly."""

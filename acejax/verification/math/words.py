@@ -1,0 +1,89 @@
+"""Answers in words: names, choices, numbers that are spelled out, and phrases that name a set or an infinity."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+_NAMES = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen
+nineteen"""
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+_VALUES = {word: i for i, word in enumerate(_NAMES.split())} | {
+    word: 20 + 10 * i for i, word in enumerate(_TENS.split())
+}
+_PARTS = {
+    "half": 2,
+    "halves": 2,
+    "third": 3,
+    "quarter": 4,
+    "fourth": 4,
+    "fifth": 5,
+    "sixth": 6,
+    "eighth": 8,
+    "tenth": 10,
+}
+
+_WORDS = re.compile(r"(?:[A-Za-z]|\([A-Za-z]{1,4}\))[A-Za-z .,'()\-]*")
+_CALLED = re.compile(r"(?:option|choice|answer)\s+(?=\(?[a-z]\)?$)")
+_PHRASES = {
+    r"\emptyset": "no solution|no solutions|empty set|the empty set",
+    r"\mathbb{R}": "all real numbers|all reals|real numbers|reals|the real numbers|the set of all real numbers",
+    r"\infty": "infinity|positive infinity",
+    r"-\infty": "negative infinity|minus infinity",
+    "does not exist": "dne",
+}
+_MEANINGS = {phrase: said for said, phrases in _PHRASES.items() for phrase in phrases.split("|")}
+
+
+_EXCEPT = re.compile(r"(?:all )?real(?: number)?s except ([^{}]{1,60})")
+
+
+def meaning(phrase: str) -> str:
+    r"""What a lower-case phrase says in LaTeX: "no solution" is \emptyset. Anything else is returned as it is."""
+    if match := _EXCEPT.fullmatch(phrase):
+        return rf"\mathbb{{R}} \setminus \{{{match[1]}\}}"
+    return _MEANINGS.get(phrase, phrase)
+
+
+def number_of(text: str) -> Fraction | None:
+    """The number that digits or English words spell, up to 999 and simple parts: 12, twenty-one, two thirds."""
+    if text.isdecimal() and text.isascii():
+        return Fraction(int(text)) if len(text) < 10 else None
+    *counts, last = text.lower().replace("-", " ").split() or [""]
+    part = _PARTS.get(last) or _PARTS.get(last.removesuffix("s"))
+    if part:
+        return (
+            Fraction(_VALUES.get(counts[0], 1) if counts else 1, part)
+            if len(counts) < 2 and set(counts) <= {"a", *_VALUES}
+            else None
+        )
+    total, before = 0, 1000
+    for word in [*counts, last]:
+        if word == "hundred" and 0 < total < 10:
+            total, before = 100 * total, 100
+            continue
+        value = _VALUES.get(word)
+        # Each word stands for less than the one before leaves open: "forty two", not "two forty".
+        if value is None or value >= before or (value == 0 and before < 1000):
+            return None
+        total += value
+        before = 10 if value >= 20 else 0
+    return Fraction(total)
+
+
+def words(plain: str) -> tuple[str, ...] | None:
+    """The sorted, lower-case items of an answer that is words only, such as a name, a choice (A), or several of
+    them.
+    """
+    if not _WORDS.fullmatch(plain):
+        return None
+    items = re.split(r",| and | or ", _CALLED.sub("", plain.lower()))
+    plain_items = (re.sub(r"[()]", "", item).strip(" .,") for item in items)
+    return tuple(sorted(_MEANINGS.get(item, item) for item in plain_items if item))
+
+
+def is_choice_or_word(items: tuple[str, ...]) -> bool:
+    """Whether each item is a letter that choices have, or long enough to be a word rather than a product of
+    variables.
+    """
+    return all(len(item) >= 3 or (len(item) == 1 and item <= "h") for item in items)

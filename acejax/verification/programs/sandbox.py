@@ -1,0 +1,354 @@
+"""Where programs run: a warm runner behind bubblewrap, or behind resource limits and Landlock where bubblewrap cannot
+run.
+
+One Sandbox belongs to one worker. It starts its runner on first use, talks to it over a socket, and kills it when it
+does not answer within its bound: that is the sandbox's failure, an InfraError, never a verdict on the program.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import marshal
+import os
+import select
+import shutil
+import socket
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any, Literal
+
+from acejax.verification.programs import confine, execute, runner
+from acejax.verification.programs.runner import OPEN
+from acejax.verification.programs.trial import SLACK_S, InfraError, Limits, TestResult, Trial, memory_file
+
+Backend = Literal["bubblewrap", "rlimits"]
+
+START_BOUND_S = 60.0
+WALL_FACTOR = 3  # seconds of wall time for each second of the CPU limit
+
+_PACKAGE = "/runner"  # where bubblewrap shows the runner's files
+FALLBACK_NOTICE = (
+    "bubblewrap is missing or may not make namespaces here, so programs run behind resource limits only; "
+    "mend it with: apt-get install bubblewrap"
+)
+
+# Each line prints the name of something that got out. Connecting a datagram socket sends nothing: it asks for a route.
+PROBES = """
+import os, socket, sys
+folder, worker = input(), int(input())
+def probe(name, action):
+    try:
+        if action() is not False:
+            print(name)
+    except OSError:
+        pass
+def route():
+    socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect(("192.0.2.1", 9))
+probe("network", route)
+probe("write outside its folder", lambda: open(folder + "/written", "w"))
+probe("read outside its folder", lambda: open(folder + "/secret").read())
+probe("signals to other processes", lambda: os.kill(worker, 0))
+probe("environment", lambda: "ACEJAX_SECRET" in os.environ)
+print("done")
+"""
+
+
+class Program:
+    """A program in a sandbox: run it on one input after another, inside `with`; on leaving, all its processes are dead.
+
+    `near` tells whether any test was a close call.
+    """
+
+    def __init__(self, sandbox: Sandbox, request: dict[str, Any], limits: Limits) -> None:
+        self._sandbox, self._limits, self._request = sandbox, limits, request
+        self._channel: socket.socket | None = None
+        self.near = False
+
+    def __enter__(self) -> Program:
+        self._channel = self._sandbox._open(self._request, self._limits)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._channel is not None
+        self._channel.close()
+        self._sandbox._wait_closed()
+
+    def run(self, test: Mapping[str, Any]) -> TestResult:
+        """`test` is {"input": str} for a whole program, {"args": [...], "kwargs": {...}} for a function. Raises
+        InfraError.
+        """
+        assert self._channel is not None
+        given = (
+            marshal.dumps(dict(test))
+            if self._request["kind"] == "function"
+            else test["input"].encode("utf-8", "replace")
+        )
+        try:
+            result = Trial(self._channel, self._limits).run(given)
+        except InfraError:
+            self._sandbox.close()
+            raise
+        self.near = self.near or result.near
+        return result
+
+
+class Sandbox:
+    """Runs programs apart from the host.
+
+    `backend` None chooses bubblewrap where it works. `time_limit_s` (CPU seconds per test; wall time may be three times
+    that) and `memory_limit_mb` (MiB beyond the warm interpreter) hold where a problem states none.
+    """
+
+    def __init__(self, backend: Backend | None = None, time_limit_s: float = 2.0, memory_limit_mb: int = 512) -> None:
+        self.backend: Backend | None = backend
+        self.time_limit_s, self.memory_limit_mb = time_limit_s, memory_limit_mb
+        self.notice: str | None = None
+        self.properties: dict[str, Any] = {}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._wire: socket.socket | None = None
+        self._first: int | None = None  # pidfd of the first process in bubblewrap's namespace
+        self._scratch: str | None = None
+        self._guarded = False  # the runner stands under a guard of its own, who cleans up when told to end
+
+    def __enter__(self) -> Sandbox:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def program(
+        self,
+        source: str,
+        kind: str = "stdin",
+        *,
+        fn_name: str | None = None,
+        types: Mapping[str, Any] | None = None,
+        time_limit_s: float | None = None,
+        memory_limit_mb: int | None = None,
+        strict: bool = False,
+    ) -> Program:
+        """A program of kind "stdin", "function" or "script". After each test all its processes are dead.
+
+        `strict`: a test is ended at its CPU limit and never a close call; else it may use a fifth more, to see how
+        close it is.
+        """
+        cpu_s = time_limit_s or self.time_limit_s
+        limits = Limits(cpu_s, WALL_FACTOR * cpu_s, int(memory_limit_mb or self.memory_limit_mb), strict)
+        return Program(self, {"source": source, "kind": kind, "fn_name": fn_name, "types": types}, limits)
+
+    def _open(self, request: dict[str, Any], limits: Limits) -> socket.socket:
+        """Has the runner fork a keeper for a program. Returns the channel to it."""
+        self.start()
+        assert self._wire is not None
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        handle = memory_file("program", marshal.dumps(request))
+        try:
+            message = OPEN.pack("numpy" in request["source"], limits.memory_mb)
+            socket.send_fds(self._wire, [message], [theirs.fileno(), handle])
+        except OSError as error:
+            ours.close()
+            self.close()
+            raise InfraError(f"the sandbox's runner is gone: {error}") from error
+        finally:
+            theirs.close()
+            os.close(handle)
+        return ours
+
+    def _wait_closed(self) -> None:
+        """Waits until the keeper, and with it all of its namespaces, is dead."""
+        if self._wire is None:  # closed already: nothing is left
+            return
+        try:
+            self._wire.settimeout(SLACK_S)
+            status = self._wire.recv(64)
+            self._wire.settimeout(None)
+        except OSError as error:
+            self.close()
+            raise InfraError(f"a program's keeper does not end: {error!r}") from error
+        if status != b"0":
+            self.close()
+            raise InfraError(f"a program's keeper ended with wait status {status!r}")
+
+    def start(self) -> None:
+        """Starts the runner if none runs. Raises InfraError if no backend starts."""
+        if self._process is not None and self._process.poll() is None:
+            return
+        self.close()
+        if self.backend is not None:
+            self._start(self.backend)
+            return
+        if shutil.which("bwrap"):
+            try:
+                self._start("bubblewrap")
+                self.backend = "bubblewrap"
+                return
+            except InfraError:
+                self.close()
+        self.notice = FALLBACK_NOTICE
+        self._start("rlimits")
+        self.backend = "rlimits"
+
+    def self_test(self) -> list[str]:
+        """Runs hostile probes; returns what got out (empty if nothing did). Raises InfraError if not even they run."""
+        folder = tempfile.mkdtemp(prefix="acejax-probe-")
+        try:
+            os.chmod(folder, 0o777)
+            with open(f"{folder}/secret", "w") as file:
+                file.write("secret")
+            with self.program(PROBES, time_limit_s=10) as program:
+                result = program.run({"input": f"{folder}\n{os.getpid()}\n"})
+            if result.status != "ok" or not result.stdout.endswith("done\n"):
+                raise InfraError(f"the sandbox's self-test ended with {result.status}")
+            return result.stdout.splitlines()[:-1]
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def close(self) -> None:
+        """Kills the runner and waits until everything in the sandbox is dead."""
+        if self._process is not None:
+            try:
+                self._process.terminate() if self._guarded else self._process.kill()
+                self._process.wait(SLACK_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            if self._process.stderr:
+                self._process.stderr.close()
+            self._process = None
+        if self._first is not None:
+            select.select([self._first], [], [], SLACK_S)  # bubblewrap ends before its namespace does
+            os.close(self._first)
+            self._first = None
+        if self._wire is not None:
+            self._wire.close()
+            self._wire = None
+        if self._scratch is not None:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+            self._scratch = None
+
+    def _start(self, backend: Backend) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        uid = 200_000 + os.getpid() if os.geteuid() == 0 else None
+        site = [p for p in dict.fromkeys((sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))) if p]
+        settings: dict[str, Any] = {"socket": theirs.fileno(), "uid": uid, "site": site}
+        environment = {
+            "PATH": "/usr/bin:/bin",
+            "LANG": "C.UTF-8",
+            "PYTHONHASHSEED": "0",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        environment |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        if backend == "bubblewrap":
+            settings |= {
+                "scratch": runner.SCRATCH,
+                "site": [_shown_at(n) for n in range(len(site))],
+                "landlock": None,
+                "namespaces": True,
+                "nproc": None if uid is None else runner.MAX_PROCESSES,
+            }
+            command = _bubblewrap(
+                site, environment | {"HOME": runner.SCRATCH, "TMPDIR": runner.SCRATCH, "PYTHONPATH": _PACKAGE}
+            )
+            package = _PACKAGE
+        else:
+            self._scratch = tempfile.mkdtemp(prefix="acejax-sandbox-")
+            allowed = runner.MAX_PROCESSES + (0 if uid is not None else _processes_of_this_user())
+            readable = [*_system_paths(), *site, "/proc", "/dev", "/etc/ld.so.cache", "/etc/localtime"]
+            settings |= {
+                "scratch": self._scratch,
+                "landlock": [readable, [self._scratch, "/dev/null"]],
+                "namespaces": False,
+                "nproc": allowed,
+            }
+            command, package = [], str(PurePath(runner.__file__).parents[3])
+            environment |= {"HOME": self._scratch, "TMPDIR": self._scratch}
+        self._guarded = backend == "rlimits"
+        settings |= {"package": package, "guard": self._guarded}
+        script = f"{package}/acejax/verification/programs/runner.py"
+        # -S -s -P: neither site hooks nor the current folder; not -I, which would ignore the fixed hash seed.
+        command += [os.path.realpath(sys.executable), "-S", "-s", "-P", script, json.dumps(settings)]
+        self._process = subprocess.Popen(
+            command,
+            env=environment | {"PYTHONPATH": package},
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,
+        )
+        theirs.close()
+        self._wire = ours
+        ours.settimeout(START_BOUND_S)
+        try:
+            message, handles, _, _ = socket.recv_fds(ours, 4096, 1)
+            self.properties = json.loads(message)
+            self._first = handles[0] if handles else None
+            ours.settimeout(None)
+        except (OSError, ValueError) as error:
+            self._process.terminate()
+            text = self._process.stderr.read().decode(errors="replace").strip() if self._process.stderr else ""
+            self.close()
+            raise InfraError(
+                f"the {backend} sandbox does not start: {text.splitlines()[-1] if text else error!r}"
+            ) from error
+
+
+def _system_paths() -> list[str]:
+    """The folders that a Python interpreter needs: the system's, and its own installation."""
+    roots = ["/usr", *(f"/{name}" for name in ("bin", "sbin", "lib", "lib32", "lib64") if os.path.exists(f"/{name}"))]
+    prefix = os.path.realpath(sys.base_prefix)
+    return roots if prefix == "/usr" or prefix.startswith("/usr/") else [*roots, prefix]
+
+
+def _shown_at(number: int) -> str:
+    """Where bubblewrap shows a folder of packages: a path of its own, since a virtual environment may lie under the
+    scratch folder.
+    """
+    return f"{_PACKAGE}/site{number}"
+
+
+def _bubblewrap(site: list[str], environment: Mapping[str, str]) -> list[str]:
+    command = ["bwrap", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
+    command += ["--die-with-parent", "--new-session", "--clearenv"]
+    if os.geteuid() == 0:
+        # Root needs no user namespace here; the runner gives root up for an id of its own, so that process limits hold.
+        command += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+    else:
+        command += ["--unshare-user"]
+    for name, value in environment.items():
+        command += ["--setenv", name, value]
+    extra = {path: path for path in ("/etc/ld.so.cache", "/etc/localtime", "/etc/alternatives")}
+    extra |= {path: _shown_at(n) for n, path in enumerate(site)}
+    # Folders that bubblewrap makes on its own account are closed to everyone but their owner.
+    shown = (*_system_paths(), *extra.values(), f"{_PACKAGE}/acejax/verification/programs/runner.py")
+    above = {str(folder) for path in shown for folder in PurePath(path).parents} - {"/"}
+    for path in sorted(above - set(_system_paths())):
+        command += ["--dir", path]
+    for path in _system_paths():
+        command += ["--symlink", os.readlink(path), path] if os.path.islink(path) else ["--ro-bind", path, path]
+    for path, place in extra.items():
+        command += ["--ro-bind-try", path, place]
+    for module in (runner, execute, confine):
+        command += [
+            "--ro-bind",
+            str(module.__file__),
+            f"{_PACKAGE}/acejax/verification/programs/{PurePath(str(module.__file__)).name}",
+        ]
+    command += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", runner.SCRATCH]
+    return [*command, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", runner.SCRATCH]
+
+
+def _processes_of_this_user() -> int:
+    """Threads of this user on the host: where no user id is ours alone the kernel's process limit counts them all."""
+    count = 0
+    for entry in os.scandir("/proc"):
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and entry.stat().st_uid == os.geteuid():
+                count += len(os.listdir(f"/proc/{entry.name}/task"))
+    return count
