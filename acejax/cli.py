@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from acejax.config import dump_yaml, load_config
+from acejax.config_files import dump_yaml, load_config
 from acejax.errors import UserError
 from acejax.heap import keep_freed_memory
 from acejax.progress import progress_bar
@@ -38,37 +38,12 @@ def train(
 ) -> None:
     """Train a policy through all stages of CONFIG, or go on with a run that was interrupted."""
     loaded, _ = load_config(config, overrides or [])
-    from acejax.report.page import write_report
-    from acejax.run.console import RunConsole
-    from acejax.run.folder import Signals, open_run
-    from acejax.run.records import RunLog
-    from acejax.verification.pool import VerificationPool
+    from acejax.verification.pool import open_pool
 
-    v = loaded.verification
-    pool = VerificationPool(
-        v.workers or max(1, os.cpu_count() or 1),
-        require_think_end=v.require_think_end,
-        time_limit_s=v.time_limit_s,
-        memory_limit_mb=v.memory_limit_mb,
-        unsafe=v.unsafe,
-    )
-    with open_run(loaded) as folder, pool, RunConsole(folder / "log.txt") as console, Signals().held() as signals:
-        from acejax.training.trainer import Trainer
+    with open_pool(loaded.verification, rewards=loaded.reward_names()) as pool:
+        from acejax.training.main import train_in_folder
 
-        log = RunLog(folder, loaded.logging.tensorboard)
-        trainer = Trainer(loaded, folder, pool, console, log, signals)
-        finished = trainer.run(until)
-        entries = trainer.summary(finished)
-        log.close()
-        stages = [e["stage"] for e in entries]
-        if entries and stages[0] != stages[-1]:
-            middle = [e for e in entries if e["stage"] not in (stages[0], stages[-1])]
-            console.closing_table(
-                [e for e in entries if e["stage"] == stages[0]],
-                [e for e in entries if e["stage"] == stages[-1]],
-                middle,
-            )
-        console.say(f"report: {write_report(folder)}")
+        finished = train_in_folder(loaded, pool, until)
     if not finished:
         raise typer.Exit(130)
 

@@ -1,27 +1,15 @@
-"""The typed run configuration: YAML files with `extends`, dotted overrides, and the origin of every value.
+"""The typed run configuration: a tree of frozen pydantic models that refuse unknown keys and wrong types.
 
-A configuration is a tree of frozen pydantic models that refuse unknown keys and wrong types. `load_config` merges the
-files of an `extends` chain and the overrides key by key, remembers where each value came from, and validates the whole;
-every error is a UserError that names the place. Stages are a mapping from name to stage in the order in which they run,
-so that an override or a child file addresses one by name; a stage set to null is removed.
+Stages are a mapping from name to stage in the order in which they run, so that an override or a child file addresses one by
+name. How files become a configuration is config_files.py's business.
 """
 
 from __future__ import annotations
 
-import difflib
-import hashlib
-import json
-import re
-import types
 import typing
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import pydantic
-import yaml
-
-from acejax.errors import UserError
 
 PositiveInt = typing.Annotated[int, pydantic.Field(ge=1)]
 Share = typing.Annotated[float, pydantic.Field(ge=0, le=1)]
@@ -74,7 +62,7 @@ class ProblemSource(Strict):
 
     path: str | None = None
     builtin: Literal["math", "code"] | None = None
-    domain: Literal["math", "code"] = "math"
+    domain: str = "math"
     split: Literal["train", "warm", "heldout"] = "train"
     count: PositiveInt | None = None
     difficulties: list[int] = [1, 2, 3]
@@ -111,47 +99,93 @@ class Filter(Strict):
 
 
 class Stop(Strict):
-    """Ends a stage before its `steps`: at an accuracy reached in every evaluated domain, or on a plateau of the
-    reward.
-    """
+    """Ends a stage before its `steps`: at an accuracy reached in every evaluated domain."""
 
     accuracy: Share | None = None
+
+
+class RewardStop(Stop):
+    """Besides, on a plateau of the reward: where its mean over `plateau_steps` has risen by `plateau_gain` at most."""
+
     plateau_steps: PositiveInt | None = None
     plateau_gain: float = 0.0
 
 
-class Stage(Strict):
-    """One stage of the curriculum. Token counts are tokens of the response; learning rates are AdamW's, whose moments
-    each stage begins afresh, as a run of its own would."""
+class StageBase(Strict):
+    """What every kind of stage has. Token counts are tokens of the response; learning rates are AdamW's, whose moments
+    each stage begins afresh, as a run of its own would. `domain` is what its rows in metrics.jsonl are called.
+    """
 
-    kind: Literal["sft", "grpo"]
     steps: PositiveInt
     learning_rate: Positive
     warmup_steps: typing.Annotated[int, pydantic.Field(ge=0)] = 0
     decay: Literal["constant", "linear"] = "constant"
-    domain: Literal["math", "code"] = "math"
-    problems: list[ProblemSource] = []
-    traces: list[TraceSource] = []
+    domain: str = "math"
     response_tokens: PositiveInt = 1024
     prompts_per_step: PositiveInt = 128
-    group_size: PositiveInt = 8
+    evaluate: bool = True
+
+    def slots_needed(self) -> int:
+        """Completions that must be decoded at once."""
+        return 0
+
+    def reward_names(self) -> list[str]:
+        """The user's own rewards that the stage asks for, each "module:function"."""
+        return []
+
+
+class SftStage(StageBase):
+    """Imitation of worked solutions."""
+
+    kind: Literal["sft"]
+    traces: typing.Annotated[list[TraceSource], pydantic.Field(min_length=1)]
+    stop: Stop = Stop()
+
+    @property
+    def subject(self) -> str:
+        """What the stage learns from, in a word or two."""
+        return "worked solutions"
+
+
+class GrpoStage(StageBase):
+    """Reinforcement of verified completions. `rewards` gives what a completion earns as weights: of "verifier" (ours: 1 or 0) and
+    of functions of your own ("module:function"); null is our verifier alone.
+    """
+
+    kind: Literal["grpo"]
+    problems: typing.Annotated[list[ProblemSource], pydantic.Field(min_length=1)]
+    group_size: typing.Annotated[int, pydantic.Field(ge=2)] = 8  # alone in its group, a completion has advantage 0
     temperature: Positive = 1.0
     filter: Filter = Filter()
-    stop: Stop = Stop()
+    stop: RewardStop = RewardStop()
     overlong: Literal["zero", "mask"] = "zero"
     aggregation: Literal["token", "group"] = "token"
     permute_verdicts: bool = False
-    evaluate: bool = True
+    rewards: dict[str, float] | None = None
 
-    @pydantic.model_validator(mode="after")
-    def _inputs_fit_kind(self) -> Stage:
-        if self.kind == "sft" and not self.traces:
-            raise ValueError("a stage of kind 'sft' needs 'traces'")
-        if self.kind == "grpo" and not self.problems:
-            raise ValueError("a stage of kind 'grpo' needs 'problems'")
-        if self.kind == "grpo" and self.group_size < 2:
-            raise ValueError("group_size must be at least 2, or every advantage is 0")
-        return self
+    @pydantic.field_validator("rewards")
+    @classmethod
+    def _name_rewards(cls, rewards: dict[str, float] | None) -> dict[str, float] | None:
+        for name in rewards or ():
+            module, _, function = name.partition(":")
+            if name != "verifier" and not (module and function):
+                raise ValueError(f"'{name}' is no reward; write 'verifier' or module:function")
+        if rewards is not None and not any(rewards.values()):
+            raise ValueError("no reward has a weight; give at least one that is not 0, or null")
+        return rewards
+
+    @property
+    def subject(self) -> str:
+        return self.domain
+
+    def slots_needed(self) -> int:
+        return self.group_size
+
+    def reward_names(self) -> list[str]:
+        return [name for name in self.rewards or () if name != "verifier"]
+
+
+Stage = typing.Annotated[SftStage | GrpoStage, pydantic.Field(discriminator="kind")]
 
 
 class Optimizer(Strict):
@@ -226,10 +260,47 @@ class Logging(Strict):
     samples_per_step: typing.Annotated[int, pydantic.Field(ge=0)] = 8
 
 
-class RunConfig(Strict):
-    """A whole run. `init` is a checkpoint; without it `policy.architecture` starts from random weights."""
+class FolderConfig(Strict):
+    """What belongs to a folder, which one configuration alone may fill: a run's, an evaluation's, a data set's.
+
+    `FREE` are the dotted keys (`*`: any name) that may change when the same work is taken up again.
+    """
+
+    FREE: typing.ClassVar[tuple[str, ...]] = ("output",)
 
     output: str
+
+    def identity(self) -> dict[str, Any]:
+        """All that changes the results, as a plain tree."""
+        tree = self.model_dump()
+        for key in self.FREE:
+            _drop(tree, key.split("."))
+        return tree
+
+
+def _drop(tree: dict[str, Any], path: list[str]) -> None:
+    first, *rest = path
+    if not rest:
+        tree.pop(first, None)
+        return
+    for inner in list(tree.values()) if first == "*" else [tree[first]]:
+        _drop(inner, rest)
+
+
+class RunConfig(FolderConfig):
+    """A whole run. `init` is a checkpoint; without it `policy.architecture` starts from random weights."""
+
+    FREE = (
+        "output",
+        "mesh",
+        "logging",
+        "checkpoints",
+        "verification.workers",
+        "evaluation.every",
+        "evaluation.small",
+        "stages.*.steps",
+    )
+
     seed: int = 0
     init: str | None = None
     policy: Policy = Policy()
@@ -255,201 +326,23 @@ class RunConfig(Strict):
             longest, row = self.policy.prompt_tokens + stage.response_tokens, self.update.row_tokens
             if row is not None and row < longest:
                 raise ValueError(
-                    f"update.row_tokens={row} is shorter than the {longest} tokens of a sequence of stage '{name}'; raise it"
+                    f"update.row_tokens={row} is shorter than the {longest} tokens of a sequence of stage '{name}'; "
+                    "raise it"
                 )
-            if stage.kind == "grpo" and stage.group_size > self.sampling.slots:
+            if stage.slots_needed() > self.sampling.slots:
                 raise ValueError(
-                    f"stages.{name}.group_size={stage.group_size} exceeds sampling.slots={self.sampling.slots}; raise the slots"
+                    f"stages.{name}.group_size={stage.slots_needed()} exceeds sampling.slots={self.sampling.slots}; "
+                    "raise the slots"
                 )
             if stage.stop.accuracy is not None and not self.evaluation.every:
                 raise ValueError(f"stages.{name}.stop.accuracy needs evaluation.every > 0; set it")
         if self.evaluation.sets and self.evaluation.samples > self.sampling.slots:
             raise ValueError(
-                f"evaluation.samples={self.evaluation.samples} exceeds sampling.slots={self.sampling.slots}; raise the slots"
+                f"evaluation.samples={self.evaluation.samples} exceeds sampling.slots={self.sampling.slots}; "
+                "raise the slots"
             )
         return self
 
-    def identity(self) -> str:
-        """Digest of all that changes the results. Mesh, workers, logging, intervals and numbers of steps are left
-        out.
-        """
-        tree = self.model_dump()
-        for name in ("output", "mesh", "logging", "checkpoints"):
-            del tree[name]
-        del tree["verification"]["workers"], tree["evaluation"]["every"], tree["evaluation"]["small"]
-        for stage in tree["stages"].values():
-            del stage["steps"]
-        return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:16]
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.1 reads 1e-6 as a string; here it is a number, as everyone who writes a learning rate expects."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(
-        r"^[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|\.[0-9]+(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+|\.(?:inf|nan))$"
-    ),
-    list("-+0123456789."),
-)
-
-Origins = dict[str, str]
-
-
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> tuple[RunConfig, Origins]:
-    """Reads `path`, the files that it extends, and `overrides` ("a.b=value", the value in YAML).
-
-    Returns the configuration and, for each dotted key that was set, where ("file:line" or "command line"); the rest are
-    defaults. Raises UserError for a missing file, malformed YAML, an unknown key (with the nearest name) or a wrong
-    type.
-    """
-    tree, origins = _read(Path(path), ())
-    for text in overrides:
-        key, equals, raw = text.partition("=")
-        if not equals or not key:
-            raise UserError(f"override '{text}': write it as key=value, for example seed=1")
-        try:
-            value = yaml.load(raw, Loader=_Loader)
-        except yaml.YAMLError:
-            value = raw
-        nested = _nest(key.split("."), value)
-        _merge(tree, origins, nested, dict.fromkeys(_keys(nested, ()), "command line"), ())
-    stages = tree.get("stages")
-    if isinstance(stages, dict):
-        tree["stages"] = {name: stage for name, stage in stages.items() if stage is not None}
-    try:
-        return RunConfig.model_validate(tree), origins
-    except pydantic.ValidationError as error:
-        raise UserError(_explain(error, origins)) from None
-
-
-def _read(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, Any], Origins]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"config {path}: {error.strerror or error}; give the path of a YAML file") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"config {path}: not UTF-8 text (byte {error.start}); save the file as UTF-8") from None
-    if path.resolve() in seen:
-        raise UserError(f"config {path}: 'extends' goes round in a circle; remove it from one of the files")
-    try:
-        node = yaml.compose(text, Loader=_Loader)
-        tree = yaml.load(text, Loader=_Loader) or {}
-    except yaml.YAMLError as error:
-        raise UserError(f"config {path}: not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(tree, dict):
-        raise UserError(f"config {path}: found {type(tree).__name__} at the top; write keys and values")
-    origins = {key: f"{path}:{line}" for key, line in _lines(node, ())}
-    base = tree.pop("extends", None)
-    if base is None:
-        return tree, origins
-    if not isinstance(base, str):
-        raise UserError(f"config {path}: 'extends' is {base!r}; give the path of one YAML file, relative to this one")
-    merged, merged_origins = _read(path.parent / base, (*seen, path.resolve()))
-    _merge(merged, merged_origins, tree, origins, ())
-    return merged, merged_origins
-
-
-def _lines(node: yaml.Node | None, path: tuple[str, ...]) -> list[tuple[str, int]]:
-    if not isinstance(node, yaml.MappingNode):
-        return []
-    found = []
-    for key, value in node.value:
-        here = (*path, str(key.value))
-        found.append((".".join(here), key.start_mark.line + 1))
-        found += _lines(value, here)
-    return found
-
-
-def _merge(
-    base: dict[str, Any], base_origins: Origins, top: Mapping[str, Any], origins: Origins, path: tuple[str, ...]
-) -> None:
-    for key, value in top.items():
-        here = ".".join((*path, str(key)))
-        if isinstance(value, dict) and isinstance(base.get(key), dict):
-            _merge(base[key], base_origins, value, origins, (*path, str(key)))
-            continue
-        base[key] = value
-        for name in [n for n in base_origins if n.startswith(here + ".")]:
-            del base_origins[name]
-        base_origins.update({n: o for n, o in origins.items() if n == here or n.startswith(here + ".")})
-
-
-def _nest(keys: Sequence[str], value: Any) -> dict[str, Any]:
-    for key in reversed(keys):
-        value = {key: value}
-    return value
-
-
-def _keys(tree: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
-    found = []
-    for key, value in tree.items():
-        here = (*path, str(key))
-        found.append(".".join(here))
-        if isinstance(value, dict):
-            found += _keys(value, here)
-    return found
-
-
-def _explain(error: pydantic.ValidationError, origins: Origins) -> str:
-    first = error.errors()[0]
-    location = [str(part) for part in first["loc"]]
-    key = ".".join(location)
-    places = [".".join(location[:n]) for n in range(len(location), 0, -1)]
-    origin = next((origins[place] for place in places if place in origins), "config")
-    if first["type"] == "extra_forbidden":
-        names = _fields_at(first["loc"][:-1])
-        near = difflib.get_close_matches(location[-1], names, n=1, cutoff=0.5)
-        hint = (
-            f"did you mean '{'.'.join([*location[:-1], near[0]])}'?"
-            if near
-            else f"the keys here are {', '.join(names)}"
-        )
-        return f"{origin}: unknown key '{key}'; {hint}"
-    if first["type"] == "missing":
-        return f"{origin}: key '{key}' is missing; add it"
-    what = first["msg"].removeprefix("Value error, ")
-    found = "" if first["type"] == "value_error" else f" (found {first['input']!r})"
-    place = f"'{key}': " if key else ""
-    return f"{origin}: {place}{what}{found}"
-
-
-def _fields_at(location: Sequence[int | str]) -> list[str]:
-    """The field names of the model at a place in the tree of models; empty where there is none."""
-    kind: Any = RunConfig
-    for part in location:
-        model = _model_in(kind)
-        if model is not None and part in model.model_fields:
-            kind = model.model_fields[str(part)].annotation
-        elif typing.get_origin(kind) in (dict, list):
-            kind = typing.get_args(kind)[-1]
-    model = _model_in(kind)
-    return list(model.model_fields) if model else []
-
-
-def _model_in(kind: Any) -> type[pydantic.BaseModel] | None:
-    options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
-    return next((o for o in options if isinstance(o, type) and issubclass(o, pydantic.BaseModel)), None)
-
-
-def dump_yaml(config: RunConfig, origins: Origins | None = None) -> str:
-    """The whole configuration as YAML; with `origins`, each value is followed by a comment that says where it came
-    from.
-    """
-    lines: list[str] = []
-
-    def write(tree: Mapping[str, Any], path: tuple[str, ...]) -> None:
-        for key, value in tree.items():
-            here = (*path, key)
-            indent = "  " * len(path)
-            if isinstance(value, dict) and value:
-                lines.append(f"{indent}{key}:")
-                write(value, here)
-                continue
-            text = yaml.safe_dump(value, default_flow_style=True, width=float("inf")).removesuffix("\n...\n").strip()
-            note = "" if origins is None else f"  # {origins.get('.'.join(here), 'default')}"
-            lines.append(f"{indent}{key}: {text}{note}")
-
-    write(config.model_dump(), ())
-    return "\n".join(lines) + "\n"
+    def reward_names(self) -> list[str]:
+        """The user's own rewards that any stage asks for."""
+        return sorted({name for stage in self.stages.values() for name in stage.reward_names()})

@@ -1,84 +1,109 @@
-"""One measurement of a policy on a set of problems."""
+"""Measuring a policy on sets of held-out problems."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from acejax.evaluation.statistics import summarise
 from acejax.policy.transformer import Params
-from acejax.rollout import Judged, Prompt, Rollout, Sampler, Watch, rollout
+from acejax.rollout import Prompt, Rollout, Sample, SamplingSetup, Watch, rollout
 from acejax.verification.pool import VerificationPool
 
 # Far from every training step, so evaluation never repeats a training draw.
 EVALUATION_STEP = 2**31 - 1
 
 
+@dataclass(frozen=True)
+class HeldOut:
+    """A set of problems to measure on, and the most tokens that a response to one may have."""
+
+    name: str
+    prompts: Sequence[Prompt]
+    response_tokens: int
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a set is measured: `samples` completions of each problem, drawn at `temperature` and `top_p`. The draws depend on
+    `seed` alone, so two policies are compared on the same random numbers.
+    """
+
+    samples: int
+    temperature: float
+    top_p: float
+    seed: int
+
+
 def evaluate(
     params: Params,
-    prompts: Sequence[Prompt],
-    sampler: Sampler,
+    held_out: HeldOut,
+    protocol: Protocol,
+    setup: SamplingSetup,
     pool: VerificationPool,
     *,
-    domain: str,
     split: str,
-    samples: int,
-    response_tokens: int,
-    temperature: float,
-    top_p: float,
-    seed: int,
     stage: str,
     step: int,
     watch: Watch,
 ) -> tuple[dict[str, Any], Rollout]:
-    """Samples each problem `samples` times and judges the completions.
+    """Samples each problem and has the completions judged.
 
-    Returns the "eval" record of metrics.jsonl and the rollout. The draws depend on the seed alone, so two policies are
-    compared on the same random numbers.
+    Returns the "eval" record of metrics.jsonl and the rollout. `split`, `stage` and `step` are only recorded.
     """
     started = time.perf_counter()
     result = rollout(
         params,
-        prompts,
-        sampler,
+        held_out.prompts,
+        setup,
         pool,
-        group=samples,
-        response_tokens=response_tokens,
-        temperature=temperature,
-        top_p=top_p,
-        seed=seed,
-        step=EVALUATION_STEP,
+        group=protocol.samples,
+        response_tokens=held_out.response_tokens,
+        temperature=protocol.temperature,
+        top_p=protocol.top_p,
+        seed=protocol.seed,
+        generation=EVALUATION_STEP,
         stage=stage,
         watch=watch,
     )
-    every = [judged for group in result.groups for judged in group]
-    by_difficulty: dict[str, list[tuple[int, int]]] = {}
-    for prompt, group in zip(prompts, result.groups, strict=True):
-        by_difficulty.setdefault(str(prompt.problem.meta.get("difficulty", "")), []).append(_count(group))
     record: dict[str, Any] = {
         "kind": "eval",
         "stage": stage,
         "step": step,
-        "domain": domain,
+        "domain": held_out.name,
         "split": split,
-        "k": samples,
-        **summarise([_count(group) for group in result.groups], samples),
-        "temperature": temperature,
-        "top_p": top_p,
-        "length_mean": sum(len(judged.completion.ids) for judged in every) / max(len(every), 1),
-        "truncated": sum(judged.completion.finish_reason == "length" for judged in every) / max(len(every), 1),
-        "unjudged": result.unjudged,
-        "reasons": dict(Counter(judged.verdict.reason for judged in every)),
+        "k": protocol.samples,
+        **_measures(held_out.prompts, result, protocol.samples),
+        "temperature": protocol.temperature,
+        "top_p": protocol.top_p,
         "seconds": time.perf_counter() - started,
         "time": time.time(),
     }
-    if set(by_difficulty) != {""}:
-        record["by_difficulty"] = {name: summarise(counts, samples) for name, counts in sorted(by_difficulty.items())}
     return record, result
 
 
-def _count(group: Sequence[Judged]) -> tuple[int, int]:
+def _measures(prompts: Sequence[Prompt], result: Rollout, k: int) -> dict[str, Any]:
+    every = [one for group in result.groups for one in group]
+    counts = [_count(group) for group in result.groups]
+    measures: dict[str, Any] = {
+        **summarise(counts, k),
+        "length_mean": sum(len(one.completion.ids) for one in every) / max(len(every), 1),
+        "truncated": sum(one.completion.finish_reason == "length" for one in every) / max(len(every), 1),
+        "unjudged": result.unjudged,
+        "reasons": dict(Counter(one.verdict.reason for one in every)),
+    }
+    by_difficulty: dict[str, list[tuple[int, int]]] = {}
+    for prompt, count in zip(prompts, counts, strict=True):
+        by_difficulty.setdefault(str(prompt.problem.meta.get("difficulty", "")), []).append(count)
+    if set(by_difficulty) != {""}:
+        measures["by_difficulty"] = {name: summarise(found, k) for name, found in sorted(by_difficulty.items())}
+    return measures
+
+
+def _count(group: Sequence[Sample]) -> tuple[int, int]:
+    """How many of a problem's samples are right, and how many were judged."""
     judged = [one.verdict.verdict for one in group if one.verdict.verdict != "unjudged"]
     return judged.count("correct"), len(judged)

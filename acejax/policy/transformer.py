@@ -116,7 +116,7 @@ def shardings(config: PolicyConfig, mesh: Mesh, rules: Rules) -> Params:
     return jax.tree.map(one, declare(config))
 
 
-def convert(params: Params, config: PolicyConfig, mesh: Mesh, dtype: str) -> Params:
+def sampling_weights(params: Params, config: PolicyConfig, mesh: Mesh, dtype: str) -> Params:
     """Training weights as sampling uses them: in `dtype`, gathered along the model width, split over heads on
     `mesh`.
     """

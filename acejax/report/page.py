@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from acejax.errors import UserError
+from acejax.files import write_whole
 from acejax.report import plots
 from acejax.report.plots import Line, Record, Stage, number
-from acejax.run.records import METRICS, clock, comparison, percent, read_metrics, read_samples, read_summary
+from acejax.run.records import METRICS, read_metrics, read_samples, read_summary
+from acejax.run.tables import clock, comparison, percent
 
 # So many solved and so many unsolved responses are shown per domain, from the run's beginning and again from its end.
 SHOWN_RESPONSES = 2
@@ -118,9 +120,7 @@ def write_report(folder: Path) -> Path:
         + "\n</body></html>\n"
     )
     path = folder / "report.html"
-    temporary = folder / "report.html.tmp"
-    temporary.write_bytes(page.encode("utf-8", errors="replace"))
-    temporary.replace(path)
+    write_whole(path, page.encode("utf-8", errors="replace"))
     return path
 
 
@@ -158,9 +158,9 @@ def _stage_list(steps: Sequence[Record]) -> list[Stage]:
     for at, name in enumerate(dict.fromkeys(step.get("stage") for step in steps), 1):
         mine = [step for step in steps if step.get("stage") == name]
         kind, domain, planned = (mine[-1].get(key) for key in ("stage_kind", "domain", "stage_steps"))
-        stages.append(
-            Stage(at, str(name), str(kind or "grpo"), str(domain or ""), mine[0]["step"], mine[-1]["step"], planned)
-        )
+        sampled = any("reward" in step for step in mine)
+        first, last = mine[0]["step"], mine[-1]["step"]
+        stages.append(Stage(at, str(name), str(kind or "grpo"), sampled, str(domain or ""), first, last, planned))
     return stages
 
 
@@ -228,7 +228,7 @@ def _accuracy(run: Run) -> str:
 
 def _learning(run: Run) -> str:
     steps, stages = run.steps, run.stages
-    sampled = [step for step in steps if step.get("stage_kind") != "sft"]
+    sampled = [step for step in steps if "reward" in step]
     shares = [
         Line("reward_all_zero", "no response right", plots.ORANGE),
         Line("reward_all_one", "all responses right", plots.BLUE),
@@ -240,7 +240,7 @@ def _learning(run: Run) -> str:
         Line("entropy_tempered", "sampling temperature", plots.PURPLE, "--"),
     ]
     loss = [Line("loss", "loss", plots.RED)]
-    supervised = [step for step in steps if step.get("stage_kind") == "sft"]
+    supervised = [step for step in steps if "reward" not in step]
     cut = [Line("truncated", "", plots.ORANGE)]
     idle = "Groups whose responses are all wrong or all right give no gradient."
     figures = [
@@ -299,7 +299,7 @@ def _start_eval(run: Run, domain: str) -> Record | None:
     """
     mine = _comparable(run, domain)
     named = [record for record in mine if record.get("stage") == "start"]
-    begin = min((stage.first for stage in run.stages if stage.kind != "sft"), default=None)
+    begin = min((stage.first for stage in run.stages if stage.sampled), default=None)
     before = [record for record in mine if begin is not None and record["step"] < begin]
     return next(iter([*named[-1:], *before[-1:], *mine[:1]]), None)
 
@@ -360,7 +360,7 @@ def _stages(run: Run) -> str:
             [
                 *row,
                 f"{tokens / seconds:,.0f}" if seconds > 0 else "-",
-                _span(mine, "sft" if stage.kind == "sft" else "grpo"),
+                _span(mine, "reward" if stage.sampled else "loss"),
             ]
         )
     header = [
@@ -377,13 +377,13 @@ def _stages(run: Run) -> str:
     return f"<h2>Stages</h2>{_table(header, rows, text=4)}" if rows else ""
 
 
-def _span(steps: Sequence[Record], kind: str) -> str:
-    values = [value for step in steps if (value := number(step, "loss" if kind == "sft" else "reward")) == value]
+def _span(steps: Sequence[Record], measure: str) -> str:
+    values = [value for step in steps if (value := number(step, measure)) == value]
     if not values:
         return "-"
     tenth = max(1, len(values) // 10)
     first, last = sum(values[:tenth]) / tenth, sum(values[-tenth:]) / tenth
-    return f"{'loss ' if kind == 'sft' else ''}{first:.3f} to {last:.3f}"
+    return f"{'loss ' if measure == 'loss' else ''}{first:.3f} to {last:.3f}"
 
 
 def _responses(run: Run) -> str:

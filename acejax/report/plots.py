@@ -40,12 +40,13 @@ STYLE: Any = {
 @dataclass(frozen=True)
 class Stage:
     """One stage as the log shows it. `first` and `last` are global steps; `number` counts from 1; `planned` may be
-    unknown.
+    unknown; `sampled`: it learned from completions of its own, which have a reward.
     """
 
     number: int
     name: str
     kind: str
+    sampled: bool
     domain: str
     first: int
     last: int
@@ -112,7 +113,7 @@ def reward(steps: Sequence[Record], stages: Sequence[Stage]) -> str | None:
             finite = [value for value in window if math.isfinite(value)]
             smooth.append({**step, "reward_smooth": sum(finite) / len(finite) if finite else None})
     lines = [Line("reward", "each step", GREEN, faint=True), Line("reward_smooth", "mean of ten steps", GREEN)]
-    return by_step([step for step in smooth if step.get("stage_kind") != "sft"], stages, lines, "mean reward")
+    return by_step([step for step in smooth if "reward" in step], stages, lines, "mean reward")
 
 
 def time_split(steps: Sequence[Record], stages: Sequence[Stage]) -> str | None:
@@ -190,7 +191,7 @@ def held_out(evals: Sequence[Record], stages: Sequence[Stage], color: str) -> st
 
 def supervised_cut(places: Sequence[int], stages: Sequence[Stage]) -> int | None:
     """Where the accuracy plot begins if supervised steps would take most of its width; None to show all."""
-    learned = [stage for stage in stages if stage.kind != "sft"]
+    learned = [stage for stage in stages if stage.sampled]
     if not learned:
         return None
     begin, end = min(stage.first for stage in learned), max(stage.last for stage in learned)

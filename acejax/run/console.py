@@ -17,7 +17,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from acejax.run.records import clock, comparison, percent, with_interval
+from acejax import host
+from acejax.run.tables import clock, comparison, percent, with_interval
 
 Phase = Literal["sampling", "verifying", "updating", "evaluating", "training", "saving", "loading"]
 COLORS: Mapping[Phase, str] = {
@@ -37,15 +38,13 @@ SFT_LINES = 10
 
 class RunConsole:
     """The voice of one run. Everything that scrolls past is also appended to `log_file`, as plain text with the time of
-    day.
-
-    `quiet` keeps the screen empty (the hosts of a multi-host run but one); the log file is written all the same.
+    day. Of many hosts one speaks; the others' log files are written all the same.
     """
 
-    def __init__(self, log_file: Path, quiet: bool = False, console: Console | None = None) -> None:
+    def __init__(self, log_file: Path, console: Console | None = None) -> None:
         log_file.parent.mkdir(parents=True, exist_ok=True)
         self._log: TextIO = log_file.open("a", encoding="utf-8", errors="backslashreplace")
-        self._quiet = quiet
+        self._quiet = not host.is_writer()
         self._console = console or Console(highlight=False, soft_wrap=True)
         self._place = ""
         self._stage_steps: int | None = None
@@ -54,7 +53,7 @@ class RunConsole:
         self._ends_at: float | None = None
         self._spoke_at = time.monotonic()
         self._live: Live | None = None
-        if self._console.is_terminal and not self._console.is_dumb_terminal and not quiet:
+        if self._console.is_terminal and not self._console.is_dumb_terminal and not self._quiet:
             self._live = Live(console=self._console, get_renderable=self._status, refresh_per_second=4, transient=True)
             self._live.start()
 
@@ -99,7 +98,7 @@ class RunConsole:
         """
         self._last = record
         number, planned = record.get("stage_step"), record.get("stage_steps", self._stage_steps)
-        if record.get("stage_kind") == "sft":
+        if "reward" not in record:
             every = max(1, round((planned or SFT_LINES) / SFT_LINES))
             if number is not None and number % every and number not in (1, planned):
                 return
@@ -126,16 +125,13 @@ class RunConsole:
         ]
         self.say("  ".join([f"{record.get('stage')}  {head}:", *shares, *([took + "s"] if took else [])]), style="cyan")
 
-    def closing_table(
-        self,
-        start_entries: Sequence[Mapping[str, Any]],
-        end_entries: Sequence[Mapping[str, Any]],
-        middle: Sequence[Mapping[str, Any]] = (),
-    ) -> None:
-        """Prints summary.json's entries per domain: before, between and after, with intervals and the gain in
-        points.
+    def closing_table(self, entries: Sequence[Mapping[str, Any]]) -> None:
+        """Prints summary.json's entries per domain, with intervals and the gain in points; nothing where there is one
+        boundary only, and so nothing to compare.
         """
-        header, rows = comparison([*start_entries, *middle, *end_entries])
+        if len({entry["stage"] for entry in entries}) < 2:
+            return
+        header, rows = comparison(entries)
         rendered = io.StringIO()
         Console(file=rendered, width=200, color_system=None).print(_table(header, rows, box.MARKDOWN))
         plain = "\n".join(line.rstrip() for line in rendered.getvalue().splitlines() if line.strip())
@@ -174,7 +170,9 @@ class RunConsole:
         if self._phase is None:
             return ""
         name, done, total = self._phase
-        return name if done is None else f"{name} {done}" if not total else f"{name} {done}/{total}"
+        if done is None:
+            return name
+        return f"{name} {done}/{total}" if total else f"{name} {done}"
 
     def _left_text(self) -> str:
         return "" if self._ends_at is None else f"{clock(self._ends_at - time.monotonic())} left"
@@ -191,10 +189,10 @@ class RunConsole:
                 )
         last = self._last
         place = self._step_text(last) if last else self._place
-        measure = ("loss", "loss", ".3f") if last.get("stage_kind") == "sft" else ("reward", "reward", ".3f")
+        measure = "reward" if "reward" in last else "loss"
         parts = [
             place,
-            _number(measure[0], last.get(measure[1]), measure[2]),
+            _number(measure, last.get(measure), ".3f"),
             _number("length", last.get("length_mean"), ".0f"),
         ]
         for part in (*parts, self._left_text()):

@@ -15,7 +15,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from acejax import host
 from acejax.errors import UserError
+from acejax.files import write_whole
 
 METRICS = "metrics.jsonl"
 SAMPLES = "samples.jsonl"
@@ -24,7 +26,7 @@ TENSORBOARD = "tensorboard"
 PLACE_FIELDS = ("step", "stage_step", "stage_steps", "time", "k", "problems")
 
 
-class RunLog:
+class Records:
     """Appends records to the files of one run folder, which is made if absent.
 
     A last line torn by a kill is cut off on opening, so that the next record starts on a line of its own.
@@ -35,31 +37,47 @@ class RunLog:
         folder.mkdir(parents=True, exist_ok=True)
         for name in (METRICS, SAMPLES):
             _mend_tail(folder / name)
-        self._metrics = (folder / METRICS).open("a", encoding="utf-8")
-        self._samples = (folder / SAMPLES).open("a", encoding="utf-8")
         self._tensorboard = tensorboard
         self._purge_step: int | None = None
         self._events: Any = None
+        self._open()
+
+    def _open(self) -> None:
+        self._metrics = (self.folder / METRICS).open("a", encoding="utf-8")
+        self._samples = (self.folder / SAMPLES).open("a", encoding="utf-8")
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Appends one record to metrics.jsonl; its numbers also go to TensorBoard, at the record's global `step`."""
-        plain = _plain(record)
+        if not host.is_writer():
+            return
+        plain = _json_value(record)
         _append(self._metrics, [plain])
         if self._tensorboard and plain.get("kind") in ("step", "eval"):
             self._scalars(plain)
 
     def samples(self, records: Iterable[Mapping[str, Any]]) -> None:
         """Appends responses with their verdicts to samples.jsonl."""
-        _append(self._samples, [_plain(record) for record in records])
+        if host.is_writer():
+            _append(self._samples, [_json_value(record) for record in records])
 
-    def truncate_after(self, step: int) -> None:
-        """Forgets what was logged after global step `step`, from where the run resumes. Records without a step stay."""
+    def position(self) -> dict[str, int]:
+        """Bytes that each file holds by now, all of them on the disk: what a checkpoint keeps, to say where it stood."""
+        sizes = {}
+        for name, file in ((METRICS, self._metrics), (SAMPLES, self._samples)):
+            file.flush()
+            os.fsync(file.fileno())
+            sizes[name] = os.fstat(file.fileno()).st_size
+        return sizes
+
+    def go_back_to(self, position: Mapping[str, int], step: int) -> None:
+        """Forgets what was written after a checkpoint, which stood at `position` and at global step `step`."""
         self.close()
         for name in (METRICS, SAMPLES):
-            _keep_up_to(self.folder / name, step)
+            kept = position.get(name, 0)
+            if (self.folder / name).stat().st_size > kept:
+                os.truncate(self.folder / name, kept)
         self._purge_step = step + 1
-        self._metrics = (self.folder / METRICS).open("a", encoding="utf-8")
-        self._samples = (self.folder / SAMPLES).open("a", encoding="utf-8")
+        self._open()
 
     def close(self) -> None:
         self._metrics.close()
@@ -115,8 +133,9 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 def write_summary(folder: Path, entries: Sequence[Mapping[str, Any]]) -> None:
     """Writes summary.json: a list of measurements, those of stage "start" first and those of stage "end" last."""
-    text = json.dumps([_plain(entry) for entry in entries], indent=1, allow_nan=False)
-    _replace(folder / SUMMARY, [text.encode() + b"\n"])
+    text = json.dumps([_json_value(entry) for entry in entries], indent=1, allow_nan=False)
+    if host.is_writer():
+        write_whole(folder / SUMMARY, text + "\n")
 
 
 def read_summary(folder: Path) -> list[dict[str, Any]]:
@@ -138,62 +157,19 @@ def latest_eval(records: Iterable[Mapping[str, Any]], domain: str, split: str | 
     return found
 
 
-def gain_points(start: Mapping[str, Any], end: Mapping[str, Any], field: str = "avg") -> float | None:
-    """How much `field` (0 to 1) rose, in percentage points; None where either value is missing."""
-    before, after = start.get(field), end.get(field)
-    return None if before is None or after is None else 100 * (after - before)
-
-
-def comparison(entries: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """Entries of summary.json as the header and the rows of a table: a domain's measurements in order, each with its
-    gain on the first.
-
-    Shares are percentages with their 95% intervals, gains are points of avg@k.
-    """
-    counts = {entry.get("k") for entry in entries}
-    k = str(counts.pop()) if len(counts) == 1 else "k"
-    header = ["domain", "measured", f"avg@{k}", f"pass@{k}", "gain", "problems"]
-    rows = []
-    for domain in dict.fromkeys(entry.get("domain") for entry in entries):
-        mine = [entry for entry in entries if entry.get("domain") == domain]
-        for number, entry in enumerate(mine):
-            gain = gain_points(mine[0], entry) if number else None
-            row = [str(domain), str(entry.get("stage", "")) + (f" (k={entry.get('k')})" if k == "k" else "")]
-            row += [with_interval(entry, "avg"), with_interval(entry, "pass")]
-            rows.append([*row, "" if gain is None else f"{gain:+.1f}", str(entry.get("problems", ""))])
-    return header, rows
-
-
-def percent(value: float | None, digits: int = 1) -> str:
-    """A share of 0 to 1 as "31.2%"; "-" if it is missing or not a number."""
-    return "-" if value is None or math.isnan(value) else f"{100 * value:.{digits}f}%"
-
-
-def with_interval(record: Mapping[str, Any], field: str) -> str:
-    """A measured share with its 95% interval: "31.2% [28.0, 34.5]"."""
-    low, high = record.get(f"{field}_low"), record.get(f"{field}_high")
-    return percent(record.get(field)) + ("" if low is None or high is None else f" [{100 * low:.1f}, {100 * high:.1f}]")
-
-
-def clock(seconds: float) -> str:
-    """A duration as "45s", "3m05s" or "2h07m"."""
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole}s"
-    return f"{whole // 60}m{whole % 60:02d}s" if whole < 3600 else f"{whole // 3600}h{whole // 60 % 60:02d}m"
-
-
-def _plain(value: Any) -> Any:
+def _json_value(value: Any) -> Any:
     """The value as JSON can hold it: array scalars become Python numbers, numbers that are not finite become None."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): _json_value(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [_json_value(item) for item in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if value is None or isinstance(value, (str, int)):
         return value
-    return _plain(value.tolist()) if hasattr(value, "tolist") else str(value)
+    if hasattr(value, "tolist"):
+        return _json_value(value.tolist())
+    return str(value)
 
 
 def _append(file: Any, records: Sequence[Mapping[str, Any]]) -> None:
@@ -231,28 +207,6 @@ def _mend_tail(path: Path) -> None:
         else:
             file.seek(end)
             file.write(b"\n")
-
-
-def _keep_up_to(path: Path, step: int) -> None:
-    def kept() -> Iterator[bytes]:
-        with path.open("rb") as file:
-            for line in file:
-                record = _parse(line)
-                place = record.get("step") if record else None
-                if place is None or place <= step:
-                    yield line
-
-    _replace(path, kept())
-
-
-def _replace(path: Path, chunks: Iterable[bytes]) -> None:
-    """Writes a file so that a kill leaves either the old one or the new one, whole."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        file.writelines(chunks)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def _event_writer(folder: Path, purge_step: int | None) -> Any:

@@ -10,13 +10,14 @@ from typing import Any
 
 from rich.console import Console
 
-from acejax.config import RunConfig, load_config
+from acejax.config import RunConfig
+from acejax.config_files import load_saved
 from acejax.errors import UserError
 from acejax.problems.problem import Problem
+from acejax.problems.sources import gather_problems
 from acejax.progress import progress_bar
 from acejax.run.records import SAMPLES, read_samples
-from acejax.training.curriculum import gather_problems
-from acejax.verification.pool import VerificationPool
+from acejax.verification.pool import open_pool
 from acejax.verification.verify import Judge, judged
 
 Record = Mapping[str, Any]
@@ -53,7 +54,7 @@ class Sources:
     def __init__(self, config: RunConfig) -> None:
         self.failed: list[str] = []
         self._by_id: dict[str, list[Problem]] = {}
-        places = {f"stage '{name}'": stage.problems for name, stage in config.stages.items()}
+        places = {f"stage '{name}'": getattr(stage, "problems", []) for name, stage in config.stages.items()}
         places |= {f"evaluation set '{name}'": one.problems for name, one in config.evaluation.sets.items()}
         for place, sources in places.items():
             for source in sources:
@@ -105,18 +106,10 @@ def audit_run(run: Path, workers: int, console: Console) -> int:
     """
     if not (run / "config.yaml").exists() or not (run / SAMPLES).exists():
         raise UserError(f"{run}: holds no config.yaml and {SAMPLES}; give the folder of a run")
-    config, _ = load_config(run / "config.yaml")
+    config = load_saved(run / "config.yaml", RunConfig)
     sources = Sources(config)
     total = sum(1 for _ in read_samples(run))
-    v = config.verification
-    pool = VerificationPool(
-        workers,
-        require_think_end=v.require_think_end,
-        time_limit_s=v.time_limit_s,
-        memory_limit_mb=v.memory_limit_mb,
-        unsafe=v.unsafe,
-    )
-    with pool, progress_bar("audit") as progress:
+    with open_pool(config.verification, workers) as pool, progress_bar("audit") as progress:
 
         def counted() -> Iterator[Record]:
             for number, record in enumerate(read_samples(run), 1):

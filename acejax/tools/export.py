@@ -13,14 +13,14 @@ from acejax.mesh import TRAINING, make_mesh
 from acejax.policy import port
 from acejax.policy.folder import Progress, Tensor, read_json, write_folder
 from acejax.policy.transformer import Params
-from acejax.run import checkpoint
+from acejax.run.source import Source, resolve, write_orbax
 
 
 def export_checkpoint(text: str, out: Path, dtype: str | None = None, progress: Progress | None = None) -> None:
     """Writes CHECKPOINT `text` to the Hugging Face folder `out`: weights in `dtype` (None: their own), config,
     tokenizer, model card.
     """
-    source = checkpoint.resolve(text)
+    source = resolve(text)
     config = port.read_config(source.folder)
     if source.state is None:
         tensors = {name: tensor.cast(dtype) for name, tensor in port.open_weights(source.folder, config).items()}
@@ -31,13 +31,11 @@ def export_checkpoint(text: str, out: Path, dtype: str | None = None, progress: 
 
 def export_params(params: Params, run: Path, step: int, out: Path, dtype: str) -> None:
     """Writes the weights that a run has in memory at `step` as `export_checkpoint` would."""
-    source = checkpoint.Source(run / "policy", run, step)
+    source = Source(run / "policy", run, step)
     _write(out, port.unload_params(params, port.read_config(source.folder), dtype), source, f"{run}@{step}", None)
 
 
-def _write(
-    out: Path, tensors: Mapping[str, Tensor], source: checkpoint.Source, text: str, progress: Progress | None
-) -> None:
+def _write(out: Path, tensors: Mapping[str, Tensor], source: Source, text: str, progress: Progress | None) -> None:
     config: dict[str, Any] = read_json(source.folder / "config.json")
     write_folder(out, config, tensors, {"README.md": _card(text, source)}, source.folder, progress)
 
@@ -50,13 +48,13 @@ def convert(source: str, out: Path, dtype: str | None, orbax: bool, progress: Pr
 
     if not source.endswith(".gguf"):
         if orbax:
-            checkpoint.write_orbax(out, checkpoint.resolve(source), dtype, progress)
+            write_orbax(out, resolve(source), dtype, progress)
         else:
             export_checkpoint(source, out, dtype, progress)
     elif orbax:
         with tempfile.TemporaryDirectory(dir=out.absolute().parent, prefix=f".{out.name}.") as folder:
             convert_gguf(Path(source), Path(folder) / "folder", dtype, progress)
-            checkpoint.write_orbax(out, checkpoint.Source(Path(folder) / "folder"), dtype, progress)
+            write_orbax(out, Source(Path(folder) / "folder"), dtype, progress)
     else:
         convert_gguf(Path(source), out, dtype, progress)
 
@@ -78,7 +76,7 @@ def push(folder: Path, repository: str, private: bool) -> str:
     return address
 
 
-def _card(text: str, source: checkpoint.Source) -> str:
+def _card(text: str, source: Source) -> str:
     """The model card: where the weights come from, what was measured, and the run's configuration."""
     lines = [
         "---",

@@ -1,18 +1,22 @@
-"""Supervised training data: worked solutions as sequences to learn from."""
+"""The supervised stage: worked solutions as sequences to learn from."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from acejax.config import Stage
+from acejax.config import SftStage
 from acejax.errors import UserError
 from acejax.grpo.packing import Item
 from acejax.problems.problem import Problem
 from acejax.problems.prompts import Style, render_prompt
-from acejax.training.curriculum import gather_traces
+from acejax.problems.sources import gather_traces
+from acejax.training.curriculum import shuffled
+from acejax.training.state import RunState, take_update
 
 THINK = "<think>\n"
+# Of an update's metrics, those that mean something here; the loss is the mean negative log-likelihood.
+METRICS = ("nll", "entropy", "grad_norm", "tokens", "learning_rate")
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,37 @@ class Traces:
     dropped: int
 
 
-def prepare_traces(stage: Stage, tokenizer: Any, style: Style, prompt_tokens: int, seed: int) -> Traces:
+def prepare(run: RunState, name: str, stage: SftStage) -> Traces:
+    """Reads the stage's worked solutions. Raises UserError where none of them fits."""
+    policy = run.config.policy
+    data = prepare_traces(stage, run.sampling.tokenizer, policy.prompt_style, policy.prompt_tokens, run.config.seed)
+    run.note(
+        f"{name}: {len(data.items)} worked solutions, {data.wrong} of them wrong by the built-in teacher's "
+        f"misconceptions; {data.dropped} dropped as too long"
+    )
+    if not data.items:
+        raise UserError(
+            f"stage '{name}': all traces are longer than policy.prompt_tokens or response_tokens; raise them"
+        )
+    return data
+
+
+def step(run: RunState, name: str, stage: SftStage, data: Traces) -> dict[str, Any]:
+    """Imitates the next few worked solutions: one update. Returns its part of the step's record."""
+    host = run.host
+    run.console.phase("training", host.stage_step, stage.steps)
+    # The batch: a place in an epoch whose order is a pure function of the seed.
+    size = min(stage.prompts_per_step, len(data.items))
+    epoch, place = divmod(host.stage_step, len(data.items) // size)
+    order = shuffled(len(data.items), run.config.seed, name, epoch)[place * size : (place + 1) * size]
+    chosen = [data.items[index] for index in order]
+    # The update: every advantage is 1.
+    items = [Item(one.prompt, one.response, 1.0, (), host.generation) for one in chosen]
+    metrics = take_update(run, stage, items, 1.0)
+    return {key: metrics[key] for key in METRICS} | {"loss": metrics["nll"]}
+
+
+def prepare_traces(stage: SftStage, tokenizer: Any, style: Style, prompt_tokens: int, seed: int) -> Traces:
     """Prompt and response ids of every trace of a stage; the end token is part of the response and is trained on.
 
     Responses never pass through the chat template: some templates cut the thinking out of what the assistant said.

@@ -17,11 +17,13 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Future
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal
 
+from acejax.config import Verification
 from acejax.errors import UserError
 from acejax.problems.problem import Problem
 from acejax.verification.verdict import Verdict
@@ -120,7 +122,7 @@ class VerificationPool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def submit(self, problem: Problem, sample: int, response: str) -> Future[Verdict]:
+    def submit(self, problem: Problem, sample: int, response: str, weights: Any = None) -> Future[Verdict]:
         """Queues one response. The future always resolves: to a Verdict, or to UserError where no program may run
         safely.
 
@@ -235,3 +237,14 @@ def _environment() -> dict[str, str]:
     kept = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
     root = str(Path(__file__).parents[2])
     return kept | {"PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))}
+
+
+def open_pool(config: Verification, workers: int | None = None, rewards: Sequence[str] = ()) -> VerificationPool:
+    """The pool that a configuration asks for."""
+    return VerificationPool(
+        workers or config.workers or os.cpu_count() or 1,
+        require_think_end=config.require_think_end,
+        time_limit_s=config.time_limit_s,
+        memory_limit_mb=config.memory_limit_mb,
+        unsafe=config.unsafe,
+    )

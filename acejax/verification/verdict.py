@@ -26,3 +26,7 @@ class Verdict:
 
     def to_record(self) -> dict[str, Any]:
         return {name: value for name, value in asdict(self).items() if value is not None}
+
+    @property
+    def reward(self) -> float:
+        return float(self.verdict == "correct") if self.score is None else self.score

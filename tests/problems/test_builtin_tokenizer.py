@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from acejax.config import load_config
+from acejax.config_files import load_config
 from acejax.problems.builtin import generate, solve
 from acejax.problems.builtin_tokenizer import SPECIAL, THINK, VOCAB_SIZE, build_tokenizer
 from acejax.problems.prompts import render_prompt

@@ -12,19 +12,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from acejax import host
 from acejax.errors import UserError
 from acejax.run.console import RunConsole
-from acejax.run.records import (
-    RunLog,
-    clock,
-    comparison,
-    gain_points,
-    latest_eval,
-    read_metrics,
-    read_samples,
-    read_summary,
-    write_summary,
-)
+from acejax.run.records import Records, latest_eval, read_metrics, read_samples, read_summary, write_summary
+from acejax.run.tables import clock, comparison, gain_points
 
 TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  ")
 
@@ -47,7 +39,7 @@ def entry(stage: str, domain: str, avg: float, k: int = 8) -> dict[str, object]:
 
 
 def test_records_come_back_and_json_stays_strict(tmp_path: Path) -> None:
-    log = RunLog(tmp_path, tensorboard=False)
+    log = Records(tmp_path, tensorboard=False)
     log.write(step(1, loss=math.nan, gap=np.float32(0.25), length=np.int64(7), shares=np.array([0.5, math.inf])))
     (record,) = read_metrics(tmp_path)  # before close: each record is flushed
     log.close()
@@ -59,7 +51,7 @@ def test_torn_last_line_is_not_read_and_is_cut_on_reopening(tmp_path: Path) -> N
     path = tmp_path / "metrics.jsonl"
     path.write_text(json.dumps(step(1)) + "\n" + '{"kind": "step", "ste')
     assert [record["step"] for record in read_metrics(tmp_path)] == [1]
-    log = RunLog(tmp_path, tensorboard=False)
+    log = Records(tmp_path, tensorboard=False)
     log.write(step(2))
     log.close()
     assert [record["step"] for record in read_metrics(tmp_path)] == [1, 2]
@@ -69,7 +61,7 @@ def test_whole_last_line_without_newline_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     long = "x" * 200_000
     path.write_text(json.dumps(step(1)) + "\n" + json.dumps(step(2, text=long)))
-    log = RunLog(tmp_path, tensorboard=False)
+    log = Records(tmp_path, tensorboard=False)
     log.write(step(3))
     log.close()
     assert [record["step"] for record in read_metrics(tmp_path)] == [1, 2, 3]
@@ -81,29 +73,29 @@ def test_broken_line_inside_is_named(tmp_path: Path) -> None:
         read_metrics(tmp_path)
 
 
-def test_truncate_after_drops_later_steps_only(tmp_path: Path) -> None:
-    log = RunLog(tmp_path, tensorboard=False)
-    for number in (1, 2, 3, 4):
-        log.write(step(number))
-        log.samples([{"step": number, "sample": sample} for sample in (0, 1)])
-    log.write({"kind": "note", "text": "no step"})
-    log.truncate_after(2)
-    log.write(step(3, reward=0.75))
+def test_going_back_to_a_position_forgets_all_that_was_written_after_it(tmp_path: Path) -> None:
+    """Whatever its step: an evaluation after a checkpoint has the checkpoint's own."""
+    log = Records(tmp_path, tensorboard=False)
+    log.write(step(1))
+    log.samples([{"step": 1, "sample": sample} for sample in (0, 1)])
+    position = log.position()
+    log.write({"kind": "eval", "step": 1})
+    log.write(step(2))
+    log.samples([{"step": 2, "sample": 0}])
+    log.go_back_to(position, 1)
+    log.write(step(2, reward=0.75))
     log.close()
-    records = read_metrics(tmp_path)
-    assert [record.get("step") for record in records] == [1, 2, None, 3]
-    assert records[-1]["reward"] == 0.75
-    assert [sample["step"] for sample in read_samples(tmp_path)] == [1, 1, 2, 2]
-    assert not list(tmp_path.glob("*.tmp"))
+    assert read_metrics(tmp_path) == [step(1), step(2, reward=0.75)]
+    assert [sample["step"] for sample in read_samples(tmp_path)] == [1, 1]
 
 
 def test_tensorboard_gets_scalars_and_forgets_after_resume(tmp_path: Path) -> None:
-    log = RunLog(tmp_path)
+    log = Records(tmp_path)
     log.write({"kind": "note", "text": "no events yet"})
     assert not (tmp_path / "tensorboard").exists()
     log.write(step(1, text="ignored", bad=math.nan))
     log.write({"kind": "eval", "domain": "math", "split": "full", "step": 1, "avg": 0.25})
-    log.truncate_after(1)
+    log.go_back_to(log.position(), 1)
     log.write(step(2))
     log.close()
     events = b"".join(path.read_bytes() for path in (tmp_path / "tensorboard").iterdir())
@@ -172,9 +164,7 @@ def talk(console: RunConsole) -> None:
     console.phase("updating")
     console.warn("a [bold]gap[/bold]")
     console.eval(entry("math_short", "math", 0.3) | {"split": "full", "seconds": 3.2})
-    console.closing_table(
-        [entry("start", "math", 0.3)], [entry("end", "math", 0.6)], [entry("math_short", "math", 0.4)]
-    )
+    console.closing_table([entry("start", "math", 0.3), entry("math_short", "math", 0.4), entry("end", "math", 0.6)])
     console.close()
 
 
@@ -222,21 +212,24 @@ def test_console_on_a_terminal_shows_a_status_line_and_logs_plain_text(tmp_path:
     assert "\x1b" not in (tmp_path / "log.txt").read_text()
 
 
-def test_quiet_console_only_logs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    talk(RunConsole(tmp_path / "log.txt", quiet=True))
+def test_on_another_host_than_the_writer_the_console_only_logs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "is_writer", lambda: False)
+    talk(RunConsole(tmp_path / "log.txt"))
     assert capsys.readouterr().out == ""
     assert "reward 0.432" in (tmp_path / "log.txt").read_text()
 
 
 def test_log_is_appended_to_on_resume(tmp_path: Path) -> None:
     for text in ("first", "second"):
-        with RunConsole(tmp_path / "log.txt", quiet=True) as console:
+        with RunConsole(tmp_path / "log.txt") as console:
             console.say(text)
     assert [TIME.sub("", line) for line in (tmp_path / "log.txt").read_text().splitlines()] == ["first", "second"]
 
 
 def test_supervised_steps_are_printed_about_ten_times(tmp_path: Path) -> None:
-    with RunConsole(tmp_path / "log.txt", quiet=True) as console:
+    with RunConsole(tmp_path / "log.txt") as console:
         for at in range(1, 201):
             console.step(
                 {

@@ -11,7 +11,7 @@ import pytest
 from acejax.config import ProblemSource
 from acejax.problems.problem import Problem
 from acejax.problems.readers import write_records
-from acejax.training.curriculum import gather_problems
+from acejax.problems.sources import gather_problems
 
 CONFIG = """
 output: run

@@ -6,7 +6,7 @@ import pytest
 from folders import END, r1_folder, settings
 from transformers import AutoTokenizer
 
-from acejax.config import Stage, TraceSource
+from acejax.config import SftStage, TraceSource
 from acejax.errors import UserError
 from acejax.training.sft import prepare_traces
 
@@ -22,7 +22,7 @@ def only(folder, tokenizer, style, response):
     """Prompt and target, as text, of the one trace."""
     path = folder / "traces.jsonl"
     path.write_text(json.dumps({"prompt": "1+1?", "response": response}))
-    stage = Stage(kind="sft", steps=1, learning_rate=1e-3, response_tokens=200, traces=[TraceSource(path=str(path))])
+    stage = SftStage(kind="sft", steps=1, learning_rate=1e-3, response_tokens=200, traces=[TraceSource(path=str(path))])
     (item,) = prepare_traces(stage, tokenizer, style, 400, 0).items
     return tokenizer.decode(item.prompt), tokenizer.decode(item.response)
 

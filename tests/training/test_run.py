@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 
 from acejax import cli
-from acejax.config import load_config
+from acejax.config_files import load_config
 from acejax.mesh import TRAINING, make_mesh
 from acejax.policy import port
 from acejax.problems.tokenizer import load_tokenizer
 from acejax.run import checkpoint
 from acejax.run.records import read_metrics, read_samples
+from acejax.run.source import resolve
+from acejax.training import loop
+from acejax.training.state import RunState
 from acejax.verification.pool import VerificationPool
 
 CONFIG = """
@@ -58,7 +61,7 @@ def run(*arguments: str) -> int:
 
 
 def weights(folder: Path | str) -> dict[str, np.ndarray]:
-    source = checkpoint.resolve(str(folder))
+    source = resolve(str(folder))
     config = port.read_config(source.folder)
     params = source.load(config, make_mesh(1, 1, jax.devices()[:1]), TRAINING)
     return {name: tensor.read(...) for name, tensor in port.unload_params(params, config).items()}
@@ -130,34 +133,33 @@ def test_the_records_of_a_run(base):
     assert list((folder / "tensorboard").iterdir())
 
 
-@pytest.mark.parametrize("moment", ["warm", "sampling", "evaluating"])
+# The generation at which a run is interrupted, by what it then does.
+WHEN = {"warm": 2, "sampling": 5, "evaluating": 2}
+
+
+@pytest.mark.parametrize("moment", WHEN)
 def test_an_interrupted_run_goes_on_to_the_same_weights(base, tmp_path, monkeypatch, capsys, moment):
     """A signal in the supervised stage, in the middle of a rollout of step 5, or in an evaluation: saved, continued,
     same bits.
     """
     whole, path = base
     output = f"output={tmp_path / 'run'}"
-    from acejax.training.trainer import Trainer
-
-    original = Trainer._watch
+    original, save = RunState.watch, loop.save
 
     def watch(self, phase, done, total):
-        at = self.progress.step == (2 if moment == "evaluating" else 5)
-        if phase == moment and at and done:
+        if phase == moment and self.host.generation == WHEN[moment] and done:
             signal.raise_signal(signal.SIGINT)
         return original(self, phase, done, total)
 
+    def saved(run):
+        save(run)
+        if run.host.generation == WHEN["warm"] and run.signals.received is None:
+            signal.raise_signal(signal.SIGINT)
+
     if moment == "warm":
-        save = Trainer.save
-
-        def saved(self):
-            save(self)
-            if self.progress.step == 2 and self.signals.received is None:
-                signal.raise_signal(signal.SIGINT)
-
-        monkeypatch.setattr(Trainer, "save", saved)
+        monkeypatch.setattr(loop, "save", saved)
     else:
-        monkeypatch.setattr(Trainer, "_watch", watch)
+        monkeypatch.setattr(RunState, "watch", watch)
     assert run("train", str(path), output) == 130
     monkeypatch.undo()
     assert "interrupted at step" in (tmp_path / "run" / "log.txt").read_text()
@@ -174,7 +176,7 @@ def test_until_stops_after_a_stage_and_the_rest_follows(base, tmp_path, capsys):
     for _ in range(2):  # the second finds the stage finished and stays there
         assert run("train", str(path), output, "--until", "warm") == 0
         assert checkpoint.steps(tmp_path / "run")[-1] == 3
-    assert checkpoint.load_progress(tmp_path / "run", 3).finished == {"warm": 3}
+    assert checkpoint.load_host_state(tmp_path / "run", 3)["finished"] == {"warm": 3}
     assert run("train", str(path), output) == 0
     same(weights(tmp_path / "run"), weights(whole))
     capsys.readouterr()
@@ -190,7 +192,7 @@ def test_a_run_starts_from_another_runs_stage(base, tmp_path):
     )
     config = json.loads((output / "policy" / "config.json").read_text())
     assert config == json.loads((whole / "policy" / "config.json").read_text())
-    assert checkpoint.resolve(f"{whole}@warm").step == 3 and checkpoint.resolve(f"{whole}@best").step in (3, 6, 7)
+    assert resolve(f"{whole}@warm").step == 3 and resolve(f"{whole}@best").step in (3, 6, 7)
 
 
 def test_export_gives_the_runs_weights_and_tokenizer(base, tmp_path, capsys):

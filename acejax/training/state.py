@@ -1,0 +1,130 @@
+"""A run as its steps see it: what is fixed, what a step changes, and the doors to the outside."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from jax.sharding import Mesh
+
+from acejax.config import RunConfig, StageBase
+from acejax.evaluation.evaluate import HeldOut
+from acejax.grpo.packing import Item, pack
+from acejax.grpo.update import Optimizer, update
+from acejax.policy.config import PolicyConfig
+from acejax.policy.transformer import Params, sampling_weights
+from acejax.rollout import Prompt, Rollout, Sample, SamplingSetup
+from acejax.run.console import Phase, RunConsole
+from acejax.run.records import Records
+from acejax.run.signals import Signals
+from acejax.training.curriculum import HostState, learning_rate
+from acejax.verification.pool import VerificationPool
+
+
+@dataclass
+class RunState:
+    """One process's view of a run. `params` and `optimizer_state` live on the devices, everything else on the host."""
+
+    # What is fixed
+    config: RunConfig
+    folder: Path
+    policy: PolicyConfig
+    mesh: Mesh
+    optimizer: Optimizer
+    sampling: SamplingSetup
+    held_out: list[HeldOut]
+    resumed: bool
+    # What a step changes
+    params: Params
+    optimizer_state: Any
+    host: HostState
+    # The doors to the outside
+    pool: VerificationPool
+    console: RunConsole
+    records: Records
+    signals: Signals
+
+    def watch(self, phase: str, done: int, total: int) -> None:
+        """Shows how far a phase is; raises Interrupted where the user wants an end."""
+        self.console.phase(cast(Phase, phase), done, total)
+        self.signals.check()
+
+    def note(self, text: str) -> None:
+        """Something that a reader of the run should know: said, and kept in metrics.jsonl."""
+        self.console.say(text)
+        self.records.write({"kind": "note", "step": self.host.generation, "text": text, "time": time.time()})
+
+
+def weights_to_sample(run: RunState) -> Params:
+    """Today's weights as sampling uses them."""
+    return sampling_weights(run.params, run.policy, run.sampling.mesh, run.sampling.dtype)
+
+
+def take_update(run: RunState, stage: StageBase, items: Sequence[Item], temperature: float) -> dict[str, Any]:
+    """Packs the sequences and moves the weights once. Returns the metrics of `grpo.update`, and the learning rate.
+
+    Raises RuntimeError where the gradient is not finite; the last checkpoint is then untouched.
+    """
+    settings, host = run.config.update, run.host
+    length = settings.row_tokens or run.config.policy.prompt_tokens + stage.response_tokens
+    rows = pack(items, settings.rows, length, run.sampling.pad_id, host.generation)
+    rate = learning_rate(stage, host.stage_step)
+    run.params, run.optimizer_state, metrics = update(
+        run.params,
+        run.optimizer_state,
+        rows,
+        learning_rate=rate,
+        temperature=temperature,
+        config=run.policy,
+        optimizer=run.optimizer,
+        mesh=run.mesh,
+        dtype=run.sampling.dtype,
+        remat=settings.remat,
+    )
+    if not math.isfinite(metrics["grad_norm"]):
+        raise RuntimeError(f"step {host.generation}: the gradient is not finite; the last checkpoint is untouched")
+    host.update += 1
+    return {**metrics, "learning_rate": rate}
+
+
+def refuse_unjudged(run: RunState, result: Rollout) -> None:
+    """Raises RuntimeError where the verifier failed on more than verification.max_unjudged of the completions."""
+    limit = run.config.verification.max_unjudged
+    if result.unjudged > limit:
+        verdicts = [one.verdict for group in result.groups for one in group]
+        reasons = sorted({verdict.reason for verdict in verdicts if verdict.verdict == "unjudged"})
+        raise RuntimeError(
+            f"step {run.host.generation}: the verifier failed on {result.unjudged:.0%} of the completions "
+            f"({', '.join(reasons)}; verification.max_unjudged={limit:.0%}); the last checkpoint is untouched"
+        )
+
+
+def write_samples(run: RunState, prompts: Sequence[Prompt], result: Rollout, stage: str, step: int, count: int) -> None:
+    """Appends to samples.jsonl a sample of each of the first `count` prompts, another number for each."""
+    chosen = [group[index % len(group)] for index, group in enumerate(result.groups[:count])]
+    run.records.samples(_sample_record(prompt, one, stage, step) for prompt, one in zip(prompts, chosen, strict=False))
+
+
+def _sample_record(prompt: Prompt, sample: Sample, stage: str, step: int) -> dict[str, Any]:
+    completion, verdict = sample.completion, sample.verdict
+    record = {
+        "stage": stage,
+        "domain": prompt.problem.domain,
+        "step": step,
+        "problem_id": completion.problem_id,
+        "sample": completion.sample,
+        "prompt": prompt.text,
+        "prompt_ids": prompt.ids,
+        "response": completion.response,
+        "finish_reason": completion.finish_reason,
+        "verdict": verdict.verdict,
+        "reason": verdict.reason,
+        "length": len(completion.ids),
+    }
+    if verdict.score is not None:
+        record["score"] = verdict.score
+    return record
