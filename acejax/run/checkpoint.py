@@ -24,8 +24,7 @@ from acejax.errors import UserError
 from acejax.mesh import TRAINING, Rules, make_mesh
 from acejax.policy import port
 from acejax.policy.config import PolicyConfig
-from acejax.policy.folder import Progress as Bytes
-from acejax.policy.folder import copy_tokenizer, whole_folder
+from acejax.policy.folder import OnBytes, copy_tokenizer, whole_folder
 from acejax.policy.transformer import Layer, Params, declare, shardings
 from acejax.training.curriculum import Progress
 
@@ -112,7 +111,7 @@ class Source:
         mesh: Mesh,
         rules: Rules,
         dtype: str | None = "float32",
-        progress: Bytes | None = None,
+        progress: OnBytes | None = None,
     ) -> Params:
         """The weights on `mesh`, in `dtype` or, with None, in their own."""
         if self.state is None:
@@ -137,7 +136,7 @@ class Source:
             return checkpointer.restore(path, args=arguments)["params"]
 
 
-def write_orbax(out: Path, source: Source, dtype: str | None, progress: Bytes | None) -> None:
+def write_orbax(out: Path, source: Source, dtype: str | None, progress: OnBytes | None) -> None:
     """Writes the weights of `source` as an orbax folder, with its config.json and tokenizer; as a whole or not at
     all.
     """

@@ -20,7 +20,7 @@ from acejax.grpo.packing import Item, pack
 from acejax.grpo.update import Optimizer, initial_state, update
 from acejax.policy import port
 from acejax.policy.config import PolicyConfig
-from acejax.policy.transformer import convert, initialise
+from acejax.policy.transformer import initialise, sampling_weights
 from acejax.problems.tokenizer import load_tokenizer, stop_ids, token_count
 from acejax.rollout import Judged, Prompt, Rollout, Sampler, prepare, rollout
 from acejax.run import checkpoint
@@ -250,7 +250,7 @@ class Trainer:
         def one() -> dict[str, Any]:
             chosen = [prompts[i] for i in batch_at(problems, stage, config.seed, progress)]
             progress.epoch_step += 1
-            sampling_params = convert(self.params, self.policy, self.sampling_mesh, self.dtype)
+            sampling_params = sampling_weights(self.params, self.policy, self.sampling_mesh, self.dtype)
             try:
                 result = rollout(
                     sampling_params,
@@ -375,7 +375,7 @@ class Trainer:
     def _measure(self, stage: str, name: str, prompts: Sequence[Prompt], split: str) -> dict[str, Any]:
         one, e = self.config.evaluation.sets[name], self.config.evaluation
         record, result = evaluate(
-            convert(self.params, self.policy, self.sampling_mesh, self.dtype),
+            sampling_weights(self.params, self.policy, self.sampling_mesh, self.dtype),
             prompts,
             self.sampler,
             self.pool,
