@@ -34,7 +34,7 @@ from acejax.policy import port
 from acejax.policy.config import PolicyConfig, to_hf
 from acejax.policy.folder import write_folder
 from acejax.policy.presets import PRESETS
-from acejax.policy.transformer import Params, hidden, initialise, logits, score
+from acejax.policy.transformer import Params, forward, initialise, logits, score
 
 SEED = 0
 
@@ -42,12 +42,12 @@ SEED = 0
 def ours(
     params: Params, ids: np.ndarray, config: PolicyConfig, mesh: jax.sharding.Mesh
 ) -> dict[str, Callable[[], object]]:
-    def forward(params: Params, ids: jax.Array, positions: jax.Array, segments: jax.Array) -> jax.Array:
-        x, _ = hidden(params, ids, positions, segments, config, TRAINING, jnp.float32, remat=False)
+    def all_logits(params: Params, ids: jax.Array, positions: jax.Array, segments: jax.Array) -> jax.Array:
+        x, _ = forward(params, ids, positions, segments, config, TRAINING, jnp.float32, remat=False)
         return logits(params, x, config, TRAINING)
 
     def loss(params: Params, ids: jax.Array, positions: jax.Array, segments: jax.Array) -> jax.Array:
-        x, _ = hidden(params, ids, positions, segments, config, TRAINING, jnp.float32, remat=False)
+        x, _ = forward(params, ids, positions, segments, config, TRAINING, jnp.float32, remat=False)
         logprobs, _, _ = score(params, x[:, :-1], ids[:, 1:], jnp.float32(1.0), config, TRAINING, remat=False)
         return -jnp.mean(logprobs)
 
@@ -57,7 +57,7 @@ def ours(
             place(np.ascontiguousarray(a, np.int32), mesh, TRAINING.spec("batch", None))
             for a in (ids, steps, np.ones_like(steps))
         ]
-    programs = {"forward": jax.jit(forward), "forward and backward": jax.jit(jax.grad(loss))}
+    programs = {"forward": jax.jit(all_logits), "forward and backward": jax.jit(jax.grad(loss))}
 
     def run(name: str) -> object:
         with jax.set_mesh(mesh):

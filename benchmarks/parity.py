@@ -28,7 +28,7 @@ from acejax.mesh import TRAINING, make_mesh, place
 from acejax.policy import port
 from acejax.policy.config import PolicyConfig
 from acejax.policy.folder import read_json, write_folder
-from acejax.policy.transformer import Params, convert, hidden, logits
+from acejax.policy.transformer import Params, forward, logits, sampling_weights
 from acejax.sampling.decode import Settings, sample
 
 TEXTS, TEXT_TOKENS = 5, 200
@@ -75,7 +75,7 @@ def ours(params: Params, ids: np.ndarray, config: PolicyConfig, mesh: jax.shardi
 def _forward(
     params: Params, ids: jax.Array, positions: jax.Array, segments: jax.Array, config: PolicyConfig
 ) -> jax.Array:
-    x, _ = hidden(params, ids, positions, segments, config, TRAINING, jnp.float32)
+    x, _ = forward(params, ids, positions, segments, config, TRAINING, jnp.float32)
     return logits(params, x, config, TRAINING)
 
 
@@ -123,7 +123,7 @@ def main() -> int:
 
     settings = Settings(1, max(map(len, asked)), NEW_TOKENS, NEW_TOKENS, (tokenizer.eos_token_id,))
     common = {"seed": 0, "step": 0, "pad_id": tokenizer.eos_token_id}
-    sampling = convert(params, config, mesh, "float32")
+    sampling = sampling_weights(params, config, mesh, "float32")
     named = [(str(n), ids) for n, ids in enumerate(asked)]
     found = {
         f.prompt: list(f.ids)

@@ -21,7 +21,7 @@ from jax.sharding import Mesh
 from acejax.grpo.objective import surrogate
 from acejax.mesh import TRAINING, place
 from acejax.policy.config import PolicyConfig
-from acejax.policy.transformer import Params, hidden, score
+from acejax.policy.transformer import Params, forward, score
 
 
 @struct.dataclass
@@ -87,7 +87,7 @@ def row_sums(
     params: Params, rows: Rows, temperature: jax.Array, config: PolicyConfig, dtype: str, remat: bool
 ) -> tuple[jax.Array, Any]:
     """The surrogate summed over the tokens of one micro-batch, and the metric numerators."""
-    x, _ = hidden(params, rows.ids, rows.positions, rows.segments, config, TRAINING, jnp.dtype(dtype), remat)
+    x, _ = forward(params, rows.ids, rows.positions, rows.segments, config, TRAINING, jnp.dtype(dtype), remat)
     # Position t predicts t + 1: drop the last hidden state and the first target.
     mask = rows.loss_mask[:, 1:]
     logprobs, entropy, tempered = score(params, x[:, :-1], rows.ids[:, 1:], temperature, config, TRAINING)

@@ -30,7 +30,7 @@ DTYPES = {
 }
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
 # Called with (bytes done, bytes in all).
-Progress = Callable[[int, int], None]
+OnBytes = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def split(tensors: Mapping[str, Tensor], limit: int) -> list[dict[str, Tensor]]:
     return shards
 
 
-def write_tensors(folder: Path, tensors: Mapping[str, Tensor], progress: Progress | None = None) -> None:
+def write_tensors(folder: Path, tensors: Mapping[str, Tensor], progress: OnBytes | None = None) -> None:
     """Writes tensors into shards of at most SHARD_BYTES, and the index if there is more than one."""
     shards = split(tensors, SHARD_BYTES)
     total, done, listed = sum(t.nbytes for t in tensors.values()), 0, {}
@@ -207,7 +207,7 @@ def write_folder(
     tensors: Mapping[str, Tensor],
     files: Mapping[str, str],
     tokenizer_from: Path | None,
-    progress: Progress | None = None,
+    progress: OnBytes | None = None,
 ) -> None:
     """Writes a Hugging Face folder under a temporary name and renames it: an interrupted export leaves nothing that
     looks whole.

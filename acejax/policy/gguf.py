@@ -12,7 +12,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 
 from acejax.errors import UserError
 from acejax.policy.config import ARCHITECTURES, from_hf
-from acejax.policy.folder import DTYPES, Progress, Tensor, write_folder
+from acejax.policy.folder import DTYPES, OnBytes, Tensor, write_folder
 from acejax.policy.port import check_weights
 
 # Unquantized tensors keep their dtype; all others become float32.
@@ -99,7 +99,7 @@ def _tensor(found: ReaderTensor, heads: int | None, path: Path) -> Tensor:
     return whole.cast(str(DTYPES[_FLOATS.get(found.tensor_type, "F32")]))
 
 
-def convert_gguf(path: Path, out: Path, dtype: str | None = None, progress: Progress | None = None) -> None:
+def convert_gguf(path: Path, out: Path, dtype: str | None = None, progress: OnBytes | None = None) -> None:
     """Writes the GGUF file `path` as the Hugging Face folder `out`, weights in `dtype` (None: quantized ones in
     float32, others as is).
 

@@ -20,7 +20,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from acejax.errors import UserError
 from acejax.mesh import Rules
 from acejax.policy.config import PolicyConfig, from_hf
-from acejax.policy.folder import Progress, Tensor, open_tensors, read_json
+from acejax.policy.folder import OnBytes, Tensor, open_tensors, read_json
 from acejax.policy.transformer import Layer, Params, Weight, declare, shardings
 
 # Field of Layer -> the tensor's name inside a layer of the folder.
@@ -147,7 +147,7 @@ def load_params(
     mesh: Mesh,
     rules: Rules,
     dtype: str | None = "float32",
-    progress: Progress | None = None,
+    progress: OnBytes | None = None,
 ) -> Params:
     """Puts the checked tensors of a checkpoint (`open_weights`) on `mesh`, in `dtype` or, with None, in that of each
     tensor.

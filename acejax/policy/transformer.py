@@ -118,11 +118,19 @@ def shardings(config: PolicyConfig, mesh: Mesh, rules: Rules) -> Params:
 
 def sampling_weights(params: Params, config: PolicyConfig, mesh: Mesh, dtype: str) -> Params:
     """Training weights as sampling uses them: in `dtype`, gathered along the model width, split over heads on
-    `mesh`.
+    `mesh`. Raises UserError where a weight does not divide over the mesh.
     """
-    placed = shardings(config, mesh, SAMPLING)
+    shardings(config, mesh, SAMPLING)
     with jax.set_mesh(mesh):
-        return jax.jit(lambda p: jax.tree.map(lambda w, s: jax.reshard(w.astype(dtype), s.spec), p, placed))(params)
+        return _gather(params, config, dtype)
+
+
+@functools.partial(jax.jit, static_argnames=("config", "dtype"))
+def _gather(params: Params, config: PolicyConfig, dtype: str) -> Params:
+    def one(declared: Weight, weight: jax.Array) -> jax.Array:
+        return jax.reshard(weight.astype(dtype), SAMPLING.spec(*declared.axes))
+
+    return jax.tree.map(one, declare(config), params)
 
 
 def initialise(config: PolicyConfig, seed: int, mesh: Mesh, rules: Rules, dtype: str = "float32") -> Params:
@@ -251,7 +259,7 @@ def block(
         return x + linear("BTF,FD->BTD", stay, jax.nn.silu(gate) * up, use("down")), kept
 
 
-def hidden(
+def forward(
     params: Params,
     ids: jax.Array,
     positions: jax.Array,

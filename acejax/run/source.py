@@ -23,8 +23,7 @@ from acejax.files import whole_folder
 from acejax.mesh import TRAINING, Rules, make_mesh
 from acejax.policy import port
 from acejax.policy.config import PolicyConfig
-from acejax.policy.folder import Progress as OnBytes
-from acejax.policy.folder import copy_tokenizer
+from acejax.policy.folder import OnBytes, copy_tokenizer
 from acejax.policy.transformer import Layer, Params, Weight, declare, shardings
 from acejax.run.checkpoint import STATE, folder_of, load_host_state, steps
 

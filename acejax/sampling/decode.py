@@ -23,7 +23,7 @@ from acejax.mesh import SAMPLING, place, row_divisor
 from acejax.policy.attention import attend
 from acejax.policy.config import PolicyConfig
 from acejax.policy.rope import rotary
-from acejax.policy.transformer import Layer, Params, block, embed, hidden, logits, rms_norm, unroll
+from acejax.policy.transformer import Layer, Params, block, embed, forward, logits, rms_norm, unroll
 from acejax.sampling.cache import Cache, from_prompts, repeat_rows
 
 
@@ -99,7 +99,7 @@ def prefill(
     steps = jnp.arange(P)
     segments = (steps[None, :] < lengths[:, None]).astype(jnp.int32)
     positions = jnp.broadcast_to(steps, (N, P))
-    x, (keys, values) = hidden(
+    x, (keys, values) = forward(
         params, ids, positions, segments, config, rules, jnp.dtype(settings.dtype), remat=False, keep_cache=True
     )
     last = jnp.sum(jnp.where((steps == lengths[:, None] - 1)[..., None], x, 0), axis=1)

@@ -11,12 +11,12 @@ from typing import Any
 from acejax.errors import UserError
 from acejax.mesh import TRAINING, make_mesh
 from acejax.policy import port
-from acejax.policy.folder import Progress, Tensor, read_json, write_folder
+from acejax.policy.folder import OnBytes, Tensor, read_json, write_folder
 from acejax.policy.transformer import Params
 from acejax.run.source import Source, resolve, write_orbax
 
 
-def export_checkpoint(text: str, out: Path, dtype: str | None = None, progress: Progress | None = None) -> None:
+def export_checkpoint(text: str, out: Path, dtype: str | None = None, progress: OnBytes | None = None) -> None:
     """Writes CHECKPOINT `text` to the Hugging Face folder `out`: weights in `dtype` (None: their own), config,
     tokenizer, model card.
     """
@@ -35,12 +35,12 @@ def export_params(params: Params, run: Path, step: int, out: Path, dtype: str) -
     _write(out, port.unload_params(params, port.read_config(source.folder), dtype), source, f"{run}@{step}", None)
 
 
-def _write(out: Path, tensors: Mapping[str, Tensor], source: Source, text: str, progress: Progress | None) -> None:
+def _write(out: Path, tensors: Mapping[str, Tensor], source: Source, text: str, progress: OnBytes | None) -> None:
     config: dict[str, Any] = read_json(source.folder / "config.json")
     write_folder(out, config, tensors, {"README.md": _card(text, source)}, source.folder, progress)
 
 
-def convert(source: str, out: Path, dtype: str | None, orbax: bool, progress: Progress | None) -> None:
+def convert(source: str, out: Path, dtype: str | None, orbax: bool, progress: OnBytes | None) -> None:
     """Turns a GGUF file or any CHECKPOINT into a Hugging Face folder or, with `orbax`, an orbax folder; None keeps each
     tensor's dtype.
     """

@@ -12,7 +12,7 @@ from acejax.grpo.objective import group_advantages, group_token_weights
 from acejax.grpo.packing import Item, pack
 from acejax.grpo.update import Optimizer, initial_state, update
 from acejax.mesh import TRAINING
-from acejax.policy.transformer import hidden, logits
+from acejax.policy.transformer import forward, logits
 
 OPTIMIZER = Optimizer(0.9, 0.999, 1e-8, 0.0, 1e9)
 TEMPERATURE = 0.7
@@ -73,7 +73,7 @@ def reference_gradient(params, config=CONFIG):
         total, tokens = 0.0, 0
         for item in items():
             ids = jnp.array([[*item.prompt, *item.response]])
-            x, _ = hidden(
+            x, _ = forward(
                 p, ids, jnp.arange(ids.shape[1])[None], jnp.ones_like(ids), config, TRAINING, jnp.float32, remat=False
             )
             logp = jax.nn.log_softmax(jnp.sum(logits(p, x, config, TRAINING), axis=0) / TEMPERATURE)

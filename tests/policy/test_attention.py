@@ -10,7 +10,7 @@ from tiny import CONFIG, eight_devices, one_device, random_params
 
 from acejax.mesh import TRAINING, place
 from acejax.policy.attention import attend_rows, choose
-from acejax.policy.transformer import hidden
+from acejax.policy.transformer import forward
 
 B, T, K, R, C = 4, 150, 2, 2, 16
 SEGMENTS = np.zeros(
@@ -79,7 +79,7 @@ def test_the_whole_policy_learns_the_same_with_a_kernel():
             @jax.jit
             def run(params, ids, positions, segments, config=config):
                 def total(params):
-                    x, _ = hidden(params, ids, positions, segments, config, TRAINING, jnp.float32)
+                    x, _ = forward(params, ids, positions, segments, config, TRAINING, jnp.float32)
                     return jnp.sum(x[..., ::3])
 
                 return jax.value_and_grad(total)(params)

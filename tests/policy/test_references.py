@@ -11,7 +11,7 @@ from tiny import eight_devices, one_device
 from acejax.mesh import TRAINING, place
 from acejax.policy import port
 from acejax.policy.config import from_hf
-from acejax.policy.transformer import hidden, logits, score
+from acejax.policy.transformer import forward, logits, score
 
 REFERENCE = np.load(references.FILE)
 
@@ -37,7 +37,7 @@ def test_a_model_computes_what_transformers_does(tmp_path, case, mesh):
 
         @jax.jit
         def run(params, ids, positions, segments):
-            x, _ = hidden(params, ids, positions, segments, config, TRAINING, jnp.float32)
+            x, _ = forward(params, ids, positions, segments, config, TRAINING, jnp.float32)
             logprobs, _, _ = score(params, x[:, :-1], ids[:, 1:], jnp.float32(1.0), config, TRAINING)
             return logits(params, x, config, TRAINING), logprobs
 

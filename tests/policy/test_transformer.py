@@ -11,7 +11,7 @@ from tiny import CONFIG, eight_devices, one_device, random_params, reference_log
 
 from acejax.errors import UserError
 from acejax.mesh import TRAINING, Rules, make_mesh, place
-from acejax.policy.transformer import hidden, initialise, linear, log_probability, score, shardings
+from acejax.policy.transformer import forward, initialise, linear, log_probability, score, shardings
 
 TEMPERATURE = 0.7
 LLAMA = dataclasses.replace(CONFIG, model_type="llama", tied=False, tokens=64)
@@ -25,7 +25,7 @@ def scored(params, ids, positions, segments, mesh, config=CONFIG, chunk=8):
         ]
 
         def run(p, i, po, s):
-            x, _ = hidden(p, i, po, s, config, TRAINING, jnp.float32)
+            x, _ = forward(p, i, po, s, config, TRAINING, jnp.float32)
             return score(p, x[:, :-1], i[:, 1:], jnp.float32(TEMPERATURE), config, TRAINING, chunk)
 
         return [np.asarray(a) for a in jax.jit(run)(params, *arrays)]
