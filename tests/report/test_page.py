@@ -206,7 +206,9 @@ def test_picks_are_first_and_last_of_different_problems() -> None:
 
 def test_long_runs_give_light_pictures() -> None:
     steps = [{"stage": "s", "step": step, "reward": step % 7} for step in range(1, 20 * MOST_POINTS)]
-    svg = by_step(steps, [Stage(1, "s", "grpo", True, "math", 1, len(steps), None)], [Line("reward", "", "red")], "reward")
+    svg = by_step(
+        steps, [Stage(1, "s", "grpo", True, "math", 1, len(steps), None)], [Line("reward", "", "red")], "reward"
+    )
     assert svg is not None and len(svg) < 150_000
 
 

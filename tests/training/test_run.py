@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+import same_run
 
 from acejax import cli
 from acejax.config_files import load_config
@@ -16,7 +17,7 @@ from acejax.mesh import TRAINING, make_mesh
 from acejax.policy import port
 from acejax.problems.tokenizer import load_tokenizer
 from acejax.run import checkpoint
-from acejax.run.records import read_metrics, read_samples
+from acejax.run.records import Records, read_metrics, read_samples
 from acejax.run.source import resolve
 from acejax.training import loop
 from acejax.training.state import RunState
@@ -138,7 +139,7 @@ WHEN = {"warm": 2, "sampling": 5, "evaluating": 2}
 
 
 @pytest.mark.parametrize("moment", WHEN)
-def test_an_interrupted_run_goes_on_to_the_same_weights(base, tmp_path, monkeypatch, capsys, moment):
+def test_an_interrupted_run_goes_on_to_the_same_bits(base, tmp_path, monkeypatch, capsys, moment):
     """A signal in the supervised stage, in the middle of a rollout of step 5, or in an evaluation: saved, continued,
     same bits.
     """
@@ -166,8 +167,31 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(base, tmp_path, monkeypa
     capsys.readouterr()
     assert run("train", str(path), output) == 0
     assert "continuing" in capsys.readouterr().out
-    same(weights(tmp_path / "run"), weights(whole))
-    assert [r["step"] for r in read_metrics(tmp_path / "run") if r["kind"] == "step"] == list(range(1, 8))
+    assert same_run.report(whole, tmp_path / "run")
+
+
+class Killed(BaseException):
+    """Ends a run as a kill would: nothing is saved on the way out."""
+
+
+@pytest.mark.parametrize("after", [("eval", 0), ("eval", 2), ("step", 5)])
+def test_a_run_killed_after_a_record_repeats_none(base, tmp_path, monkeypatch, after):
+    """After an evaluation, or a step, that no checkpoint knows of yet: the continued run has each row once."""
+    whole, path = base
+    output = f"output={tmp_path / 'run'}"
+    original = Records.write
+
+    def write(self, record):
+        original(self, record)
+        if (record["kind"], record["step"]) == after or (record["kind"] == "eval" == after[0] and after[1] == 0):
+            raise Killed
+
+    monkeypatch.setattr(Records, "write", write)
+    with pytest.raises(Killed):
+        run("train", str(path), output)
+    monkeypatch.undo()
+    assert run("train", str(path), output) == 0
+    assert same_run.report(whole, tmp_path / "run")
 
 
 def test_until_stops_after_a_stage_and_the_rest_follows(base, tmp_path, capsys):
