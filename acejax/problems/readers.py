@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from acejax.errors import UserError
+from acejax.files import replacing
 from acejax.problems.formats.answers import accepted
 from acejax.problems.formats.common import decoded, refuse
 from acejax.problems.formats.detect import convert
@@ -203,16 +203,12 @@ def write_records(path: str | Path, records: Iterable[Any]) -> None:
         raise UserError(f"{path}: suffix {path.suffix!r} cannot be written; use .jsonl or .parquet")
     rows = [_record(item) for item in records]
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with replacing(path) as partial:
         if path.suffix == ".parquet":
             _write_parquet(partial, rows)
         else:
             with partial.open("w", encoding="utf-8") as file:
                 file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _write_parquet(path: Path, rows: list[dict[str, Any]]) -> None:
