@@ -33,7 +33,6 @@ from acejax.run.records import METRICS, read_metrics, read_samples, read_summary
 # Of a row's own keys only: `reasons` counts verdicts, and may well hold `timeout` or `memory`.
 MACHINE = re.compile(r"^(seconds|time|verify_(retried|rerun|flipped))(_|$)|(^|_)(per_second|memory|mfu|idle)(_|$)")
 NAMING = ("stage", "step", "domain", "problem_id")  # of a row, where a message names it
-UNSAID = ("command", "started", "resumed")  # of environment.json
 QUOTED = 60  # characters of a value that a message shows
 
 
@@ -129,12 +128,13 @@ def array_difference(a: np.ndarray, b: np.ndarray) -> str:
 
 
 def compare_arrays(what: str, a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> Finding:
-    differences = [f"{path}: in one of them only" for path in sorted(a.keys() ^ b.keys())]
-    for path in (path for path in a if path in b):
+    differences = [f"{path}: in one of them only" for path in a.keys() ^ b.keys()]
+    for path in a.keys() & b.keys():
         difference = array_difference(a[path], b[path])
         if difference:
             differences.append(f"{path} {difference}")
-    return Finding(what, len(a), len(b), "".join(differences[:1]))
+    first = min(differences, default="")
+    return Finding(what, len(a), len(b), first)
 
 
 def compare_checkpoints(a: Path, b: Path) -> Iterator[Finding]:
@@ -154,7 +154,7 @@ def environment(run: Path) -> str:
     if not path.exists():
         return "no environment.json"
     found = json.loads(path.read_text(encoding="utf-8"))
-    return ", ".join(f"{key} {value}" for key, value in found.items() if key not in UNSAID)
+    return ", ".join(f"{key} {value}" for key, value in found.items())
 
 
 def report(a: Path, b: Path) -> bool:
@@ -185,8 +185,11 @@ def main(arguments: list[str] | None = None) -> int:
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
-    print("the runs are the same" if same else "the runs differ")
-    return 0 if same else 3
+    if same:
+        print("the runs are the same")
+        return 0
+    print("the runs differ")
+    return 3
 
 
 if __name__ == "__main__":

@@ -30,8 +30,9 @@ PROBLEMS = 2000
 PUBLISHED = {
     "r1": "<｜begin▁of▁sentence｜><｜User｜>%s"
     "\nPlease reason step by step, and put your final answer within \\boxed{}.<｜Assistant｜><think>\n",
-    "chatml": "<|im_start|>system\nYou are a helpful and harmless assistant. You should think step-by-step.<|im_end|>\n<|im_start|>user\n%s"
-    "\n\nPlease place your final answer inside \\boxed{}.<|im_end|>\n<|im_start|>assistant\n<think>\n",
+    "chatml": "<|im_start|>system\nYou are a helpful and harmless assistant. You should think step-by-step.<|im_end|>\n"
+    "<|im_start|>user\n%s\n\nPlease place your final answer inside \\boxed{}.<|im_end|>\n"
+    "<|im_start|>assistant\n<think>\n",
 }
 
 
@@ -77,10 +78,8 @@ def main() -> int:
         print(error)
         return 1
     raw = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    print(
-        f"{folder.name}: {type(tokenizer).__name__}, {token_count(tokenizer):,} ids; Python {platform.python_version()}",
-        end="",
-    )
+    loaded = f"{type(tokenizer).__name__}, {token_count(tokenizer):,} ids"
+    print(f"{folder.name}: {loaded}; Python {platform.python_version()}", end="")
     print("".join(f", {name} {version(name)}" for name in ("transformers", "tokenizers")))
 
     math = rows(given.data / "math" / "math_train.jsonl", PROBLEMS)
@@ -112,8 +111,8 @@ def main() -> int:
             used = load_tokenizer(with_r1_markers(folder, Path(out))) if added else tokenizer
         prompts = [(row["problem"], *render_prompt(Problem("m", "math", row["problem"]), used, style)) for row in math]
         same = sum(text == published % asked and used.decode(found) == text for asked, text, found in prompts)
-        what = f"prompts of style {style}{', markers added to the tokenizer,' if added else ''} equal to the published text"
-        print(f"{what}: {same:,} of {len(math):,}", end="; ")
+        how = ", markers added to the tokenizer," if added else ""
+        print(f"prompts of style {style}{how} equal to the published text: {same:,} of {len(math):,}", end="; ")
         right.append(same == len(math))
         if used.encode("x")[0] == used.bos_token_id:
             one = sum(found[0] == used.bos_token_id and found.count(found[0]) == 1 for *_, found in prompts)

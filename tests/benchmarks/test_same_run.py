@@ -87,7 +87,7 @@ def test_a_copy_is_the_same_and_the_table_tells_numbers_seed_and_device(
     assert "DIFFERENT" not in out and "only in B" not in out
     assert line_of("step rows", out).split()[2:] == ["2", "2", "same"]
     assert line_of("arrays of 000002", out).split()[3:] == ["3", "3", "same"]
-    assert line_of("B: ", out).endswith("seed 11, device 1 x cpu")
+    assert line_of("B: ", out).endswith("seed 11, device 1 x cpu, command acejax train")
 
 
 @pytest.mark.parametrize(
