@@ -12,8 +12,9 @@ from acejax.grpo.objective import group_advantages, group_token_weights
 
 @dataclass(frozen=True)
 class GroupBatch:
-    """N groups of G completions. `rewards` and `judged` are as they were used; `advantages` [N,G] fp32; `counted` [N,G] is false where
-    a completion takes no part in the update, neither its gradient nor its tokens. `statistics` are means of the whole.
+    """N groups of G completions. `rewards` and `judged` are as they were used; `advantages` [N,G] fp32; `counted` [N,G]
+    is false where a completion takes no part in the update, neither its gradient nor its tokens. `statistics` are means
+    of the whole.
     """
 
     rewards: np.ndarray
@@ -35,8 +36,8 @@ def group_batch(
 ) -> GroupBatch:
     """rewards [N,G]; judged, truncated [N,G] bool; lengths [N,G] in tokens of the response.
 
-    What was cut off earns nothing, even if a right answer stands in it already (arXiv 2505.16400); with `overlong` "mask"
-    it leaves the update, but not the statistics of its group. `aggregation` "group" is the mean over groups of each
+    What was cut off earns nothing, even if a right answer stands in it already (arXiv 2505.16400); with `overlong`
+    "mask" it leaves the update, but not the statistics of its group. `aggregation` "group" is the mean over groups of each
     group's token mean (equation 1 read literally), "token" that over all tokens. `order`, a permutation of N x G, is a
     control: the same rewards, given to the wrong completions.
     """
@@ -58,7 +59,7 @@ def permuted(array: np.ndarray, order: np.ndarray) -> np.ndarray:
 def _statistics(
     rewards: np.ndarray, judged: np.ndarray, truncated: np.ndarray, lengths: np.ndarray
 ) -> dict[str, float]:
-    """Rewards are means over what was judged; lengths are in tokens; the rest are shares of groups or of completions."""
+    """Rewards are means over what was judged, lengths are in tokens, the rest are shares of groups or completions."""
     means = [group[kept].mean() for group, kept in zip(rewards, judged, strict=True) if kept.any()]
     return {
         "reward": float(rewards[judged].mean()) if judged.any() else 0.0,

@@ -60,6 +60,11 @@ def _pack(items: Sequence[Item], rows: int, length: int, pad_id: int, step: int)
     return [_micro_batch(placed[start : start + rows], rows, length, pad_id) for start in range(0, len(placed), rows)]
 
 
+def empty_rows(rows: int, length: int, pad_id: int) -> Rows:
+    """A micro-batch of padding alone."""
+    return _micro_batch([], rows, length, pad_id)
+
+
 def _size(item: Item) -> int:
     return len(item.prompt) + len(item.response)
 

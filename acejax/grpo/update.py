@@ -174,15 +174,26 @@ def update(
     mesh: Mesh,
     dtype: str,
     remat: bool,
+    rehearsal: Rows | None = None,
 ) -> tuple[Params, Any, dict[str, float]]:
-    """One update from host micro-batches. `params` and `state` are donated: use what comes back."""
+    """One update from host micro-batches. `params` and `state` are donated: use what comes back.
+
+    `rehearsal`, a micro-batch without sequences, goes through both programs first and adds nothing: whichever this batch
+    has no use for is compiled now, not in the middle of a run.
+    """
+    heat = jnp.float32(temperature)
+
+    def add(sums: Sums, rows: Rows, learned: bool) -> Sums:
+        placed = jax.tree.map(lambda a: place(np.ascontiguousarray(a), mesh, TRAINING.spec("batch", None)), rows)
+        if learned:
+            return accumulate(params, sums, placed, heat, config, dtype, remat)
+        return measure(params, sums, placed, heat, config, dtype)
+
     with jax.set_mesh(mesh):
         sums = _zeros(params)
+        if rehearsal is not None:
+            sums = add(add(sums, rehearsal, True), rehearsal, False)
         for rows in batches:
-            placed = jax.tree.map(lambda a: place(np.ascontiguousarray(a), mesh, TRAINING.spec("batch", None)), rows)
-            if np.any(rows.advantages):
-                sums = accumulate(params, sums, placed, jnp.float32(temperature), config, dtype, remat)
-            else:
-                sums = measure(params, sums, placed, jnp.float32(temperature), config, dtype)
+            sums = add(sums, rows, bool(np.any(rows.advantages)))
         params, state, metrics = take_step(params, state, sums, jnp.float32(learning_rate), optimizer)
         return params, state, {name: float(value) for name, value in jax.device_get(metrics).items()}

@@ -77,7 +77,8 @@ def step(run: RunState, name: str, stage: GrpoStage, prompts: Sequence[Prompt]) 
     ]
     run.console.phase("updating")
     updating = time.perf_counter()
-    metrics = take_update(run, stage, items, stage.temperature)
+    metrics = take_update(run, stage, items, stage.temperature, rehearse=name not in run.rehearsed)
+    run.rehearsed.add(name)
     seconds_update = time.perf_counter() - updating
     if metrics["logprob_gap_max"] > config.update.gap_alarm:
         run.console.warn(

@@ -21,17 +21,20 @@ from acejax.run.signals import Interrupted
 from acejax.tools.export import export_params
 from acejax.training import grpo, sft
 from acejax.training.curriculum import should_stop
+from acejax.training.lowerings import Lowerings
 from acejax.training.setup import save
 from acejax.training.state import RunState, refuse_unjudged, weights_to_sample, write_samples
 
 START = "start"
+WARM_STEPS = 2  # of a stage: whatever it needs is compiled by then
 TIMED_STEPS = 20  # of a stage, the latest ones, whose times tell how long the rest will take
 
 
 @dataclass(frozen=True)
 class StageKind:
-    """A kind of stage. `prepare(run, name, stage)` reads its data before the run begins; `step(run, name, stage, data)` takes
-    one step and returns its record. `measured`: held-out accuracy is measured before the first such stage and after each.
+    """A kind of stage. `prepare(run, name, stage)` reads its data before the run begins; `step(run, name, stage, data)`
+    takes one step and returns its record. `measured`: held-out accuracy is measured before the first such stage and
+    after each.
     """
 
     prepare: Callable[[RunState, str, Any], Any]
@@ -47,9 +50,13 @@ KINDS: dict[type, StageKind] = {
 
 @dataclass
 class Clock:
-    """Seconds of every step so far, by stage: what the time left is judged by."""
+    """What this process saw of its steps: seconds of each, by stage, by which the time left is judged, and the programs
+    that were lowered so far.
+    """
 
     steps: dict[str, list[float]] = field(default_factory=dict)
+    lowerings: Lowerings = field(default_factory=Lowerings)
+    said: set[str] = field(default_factory=set)  # stages of which a late lowering has been told
 
     def left(self, run: RunState) -> float | None:
         """Steps to come, each as long as those of its stage so far, or of the latest stage that has been timed."""
@@ -120,10 +127,14 @@ def walk_stage(run: RunState, name: str, stage: Stage, data: Any, clock: Clock) 
 
 
 def _take_step(run: RunState, name: str, stage: Stage, data: Any, clock: Clock) -> None:
-    started = time.perf_counter()
+    started, lowered = time.perf_counter(), clock.lowerings.count
     result = KINDS[type(stage)].step(run, name, stage, data)
     seconds = time.perf_counter() - started
-    clock.steps.setdefault(name, []).append(seconds)
+    mine = clock.steps.setdefault(name, [])
+    mine.append(seconds)
+    if len(mine) > WARM_STEPS and clock.lowerings.count > lowered and name not in clock.said:
+        clock.said.add(name)
+        run.console.warn(f"step {run.host.generation}: a program was compiled after the stage's second step")
     run.host.generation += 1
     run.host.stage_step += 1
     record = {

@@ -1,4 +1,4 @@
-"""Building a run: its policy's folder, meshes, tokenizer, weights and evaluation sets, from a configuration or a checkpoint."""
+"""Building a run, from a configuration or a checkpoint: policy folder, meshes, tokenizer, weights, evaluation sets."""
 
 from __future__ import annotations
 
@@ -94,6 +94,7 @@ def build_run(
         params=params,
         optimizer_state=optimizer_state,
         host=host,
+        rehearsed=set(),
         pool=pool,
         console=console,
         records=records,
@@ -115,8 +116,8 @@ def save(run: RunState) -> None:
 
 
 def make_policy_folder(config: RunConfig, run: Path, source: Source | None) -> Path:
-    """RUN/policy with config.json, tokenizer and generation config; made on the run's first start, from `source` if there
-    is one.
+    """RUN/policy with config.json, tokenizer and generation config; made on the run's first start, from `source` if
+    there is one.
     """
     out = run / "policy"
     if (out / "config.json").exists():

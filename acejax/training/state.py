@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 
 from acejax.config import RunConfig, StageBase
 from acejax.evaluation.evaluate import HeldOut
-from acejax.grpo.packing import Item, pack
+from acejax.grpo.packing import Item, empty_rows, pack
 from acejax.grpo.update import Optimizer, update
 from acejax.policy.config import PolicyConfig
 from acejax.policy.transformer import Params, sampling_weights
@@ -42,6 +42,7 @@ class RunState:
     params: Params
     optimizer_state: Any
     host: HostState
+    rehearsed: set[str]  # stages whose programs this process has made
     # The doors to the outside
     pool: VerificationPool
     console: RunConsole
@@ -64,8 +65,12 @@ def weights_to_sample(run: RunState) -> Params:
     return sampling_weights(run.params, run.policy, run.sampling.mesh, run.sampling.dtype)
 
 
-def take_update(run: RunState, stage: StageBase, items: Sequence[Item], temperature: float) -> dict[str, Any]:
+def take_update(
+    run: RunState, stage: StageBase, items: Sequence[Item], temperature: float, rehearse: bool = False
+) -> dict[str, Any]:
     """Packs the sequences and moves the weights once. Returns the metrics of `grpo.update`, and the learning rate.
+
+    `rehearse` has every program of an update compiled now, that of groups which teach nothing too.
 
     Raises RuntimeError where the gradient is not finite; the last checkpoint is then untouched.
     """
@@ -73,6 +78,7 @@ def take_update(run: RunState, stage: StageBase, items: Sequence[Item], temperat
     length = settings.row_tokens or run.config.policy.prompt_tokens + stage.response_tokens
     rows = pack(items, settings.rows, length, run.sampling.pad_id, host.generation)
     rate = learning_rate(stage, host.stage_step)
+    rehearsal = empty_rows(settings.rows, length, run.sampling.pad_id) if rehearse else None
     run.params, run.optimizer_state, metrics = update(
         run.params,
         run.optimizer_state,
@@ -84,6 +90,7 @@ def take_update(run: RunState, stage: StageBase, items: Sequence[Item], temperat
         mesh=run.mesh,
         dtype=run.sampling.dtype,
         remat=settings.remat,
+        rehearsal=rehearsal,
     )
     if not math.isfinite(metrics["grad_norm"]):
         raise RuntimeError(f"step {host.generation}: the gradient is not finite; the last checkpoint is untouched")

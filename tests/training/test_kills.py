@@ -14,8 +14,8 @@ KILLS = int(os.environ.get("ACEJAX_KILLS", "25"))
 SEED = 0
 # More of everything than test_run has, so that there is time to be killed so often.
 LONGER = ("stages.warm.steps=12", "stages.math.steps=14", "stages.code.steps=8", "mesh={fsdp: 1, tensor: 1}")
-# The command line, killed at the Nth of these moments: a record about to be written or just written, a checkpoint about to
-# be written, about to be renamed, or just renamed, and whatever a person is shown in between.
+# The command line, killed at the Nth of these moments: a record about to be written or just written, a checkpoint about
+# to be written, about to be renamed, or just renamed, and whatever a person is shown in between.
 KILLER = """
 import os, signal, sys
 from pathlib import Path

@@ -26,7 +26,8 @@ from acejax.verification.pool import VerificationPool
 CONFIG = """
 output: {output}
 policy:
-  architecture: {{hidden_size: 32, intermediate_size: 64, num_hidden_layers: 2, num_attention_heads: 4, num_key_value_heads: 2}}
+  architecture:
+    {{hidden_size: 32, intermediate_size: 64, num_hidden_layers: 2, num_attention_heads: 4, num_key_value_heads: 2}}
   prompt_style: builtin
   prompt_tokens: 48
 mesh: {{fsdp: 4, tensor: 2}}
@@ -35,7 +36,9 @@ update: {{rows: 8, row_tokens: 96}}
 verification: {{workers: 1, time_limit_s: 2}}
 checkpoints: {{every: 2, keep: 2, export: float32}}
 stages:
-  warm: {{kind: sft, steps: 3, learning_rate: 3e-3, prompts_per_step: 8, response_tokens: 48, traces: [{{builtin: math, count: 40}}]}}
+  warm:
+    {{kind: sft, steps: 3, learning_rate: 3e-3, prompts_per_step: 8, response_tokens: 48,
+      traces: [{{builtin: math, count: 40}}]}}
   math:
     {{kind: grpo, domain: math, steps: 3, learning_rate: 1e-3, prompts_per_step: 4, group_size: 4, response_tokens: 16,
       problems: [{{builtin: math, count: 20, difficulties: [1]}}]}}
