@@ -1,7 +1,7 @@
 """The typed run configuration: a tree of frozen pydantic models that refuse unknown keys and wrong types.
 
-Stages are a mapping from name to stage in the order in which they run, so that an override or a child file addresses one by
-name. How files become a configuration is config_files.py's business.
+Stages are a mapping from name to stage in the order in which they run, so that an override or a child file addresses
+one by name. How files become a configuration is config_files.py's business.
 """
 
 from __future__ import annotations
@@ -148,8 +148,8 @@ class SftStage(StageBase):
 
 
 class GrpoStage(StageBase):
-    """Reinforcement of verified completions. `rewards` gives what a completion earns as weights: of "verifier" (ours: 1 or 0) and
-    of functions of your own ("module:function"); null is our verifier alone.
+    """Reinforcement of verified completions. `rewards` gives what a completion earns as weights: of "verifier" (ours: 1
+    or 0) and of functions of your own ("module:function"); null is our verifier alone.
     """
 
     kind: Literal["grpo"]

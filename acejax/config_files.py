@@ -1,7 +1,7 @@
 """Configuration files: YAML with `extends`, dotted overrides, and the origin of every value.
 
-`load_config` merges the files of an `extends` chain and the overrides key by key, remembers where each value came from, and
-validates the whole; every error is a UserError that names the place. A stage set to null is removed.
+`load_config` merges the files of an `extends` chain and the overrides key by key, remembers where each value came from,
+and validates the whole; every error is a UserError that names the place. A stage set to null is removed.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), kind: type[Stri
     """Reads `path`, the files that it extends, and `overrides` ("a.b=value", the value in YAML), as a `kind`.
 
     Returns the configuration and, for each dotted key that was set, where ("file:line" or "command line"); the rest are
-    defaults. Raises UserError for a missing file, malformed YAML, an unknown key (with the nearest name) or a wrong type.
+    defaults. Raises UserError for a missing file, malformed YAML, an unknown key (with the nearest name) or a wrong
+    type.
     """
     tree, origins = _read(Path(path), ())
     for text in overrides:

@@ -1,7 +1,8 @@
-"""Which host this is. Every record, checkpoint and word on the console passes through here, so that many hosts speak as one.
+"""Which host this is. Every record, checkpoint and word on the console passes through here, so that many hosts speak as
+one.
 
-The same program runs on each host (multi-controller JAX); `jax.process_index` tells them apart. JAX is imported when it is asked,
-not before: reading a run's records takes no devices.
+The same program runs on each host (multi-controller JAX); `jax.process_index` tells them apart. JAX is imported when it
+is asked, not before: reading a run's records takes no devices.
 """
 
 from __future__ import annotations

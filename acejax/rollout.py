@@ -1,4 +1,6 @@
-"""Problems in, verified completions out: sampling and verification overlapped. Training and evaluation share this one door."""
+"""Problems in, verified completions out: sampling and verification overlapped. Training and evaluation share this one
+door.
+"""
 
 from __future__ import annotations
 
@@ -42,8 +44,8 @@ class Sample:
 
 @dataclass(frozen=True)
 class Rollout:
-    """`groups`: for each prompt its samples in order of their number. Times in seconds: verification counts what sampling
-    did not hide. `checks`: what the pool's counters (`VerificationPool.stats`) grew by meanwhile.
+    """`groups`: for each prompt its samples in order of their number. Times in seconds: verification counts what
+    sampling did not hide. `checks`: what the pool's counters (`VerificationPool.stats`) grew by meanwhile.
     """
 
     groups: list[list[Sample]]

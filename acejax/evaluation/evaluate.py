@@ -28,8 +28,8 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a set is measured: `samples` completions of each problem, drawn at `temperature` and `top_p`. The draws depend on
-    `seed` alone, so two policies are compared on the same random numbers.
+    """How a set is measured: `samples` completions of each problem, drawn at `temperature` and `top_p`. The draws
+    depend on `seed` alone, so two policies are compared on the same random numbers.
     """
 
     samples: int

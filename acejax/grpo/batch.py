@@ -37,9 +37,9 @@ def group_batch(
     """rewards [N,G]; judged, truncated [N,G] bool; lengths [N,G] in tokens of the response.
 
     What was cut off earns nothing, even if a right answer stands in it already (arXiv 2505.16400); with `overlong`
-    "mask" it leaves the update, but not the statistics of its group. `aggregation` "group" is the mean over groups of each
-    group's token mean (equation 1 read literally), "token" that over all tokens. `order`, a permutation of N x G, is a
-    control: the same rewards, given to the wrong completions.
+    "mask" it leaves the update, but not the statistics of its group. `aggregation` "group" is the mean over groups of
+    each group's token mean (equation 1 read literally), "token" that over all tokens. `order`, a permutation of N x G,
+    is a control: the same rewards, given to the wrong completions.
     """
     paid = np.asarray(rewards, np.float64) * ~truncated
     if order is not None:

@@ -1,7 +1,7 @@
 """Checkpoints of a run, through orbax.
 
-`RUN/checkpoints/STEP/` holds `state` (orbax: weights and optimizer state) and `progress.json` (the host's state, a plain
-mapping); a folder appears under its name only when it is whole.
+`RUN/checkpoints/STEP/` holds `state` (orbax: weights and optimizer state) and `progress.json` (the host's state, a
+plain mapping); a folder appears under its name only when it is whole.
 """
 
 from __future__ import annotations

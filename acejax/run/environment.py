@@ -31,7 +31,7 @@ GIT_BOUND_S = 10
 
 
 def write_environment(folder: Path, seed: int, device: str, more: dict[str, Any]) -> None:
-    """Writes it on the first start of a run, with `more` of what is worth knowing; a resume adds its time to `resumed`."""
+    """Writes it on the first start of a run, with `more` that is worth knowing; a resume adds its time to `resumed`."""
     if not host.is_writer():
         return
     path = folder / "environment.json"

@@ -1,4 +1,6 @@
-"""A run's folder: whose it is, and that one process alone fills it. Any typed configuration with an `output` may have one."""
+"""A run's folder: whose it is, and that one process alone fills it. Any typed configuration with an `output` may have
+one.
+"""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ class Interrupted(Exception):
 
 
 class Signals:
-    """SIGINT and SIGTERM, held until `check`: the first ends the run at the next safe point, a second SIGINT at once."""
+    """SIGINT and SIGTERM, held until `check`: the first ends a run at the next safe point, a second SIGINT at once."""
 
     def __init__(self) -> None:
         self.received: int | None = None

@@ -1,7 +1,8 @@
-"""What a CHECKPOINT on the command line stands for: a Hugging Face folder, a hub id, an orbax folder, or a run at some step.
+"""What a CHECKPOINT on the command line stands for: a Hugging Face folder, a hub id, an orbax folder, or a run at some
+step.
 
-`RUN/policy/` holds the policy's config.json, tokenizer and generation config; the weights are those of a checkpoint. An orbax
-folder is the same without a run: config.json, tokenizer, and `state` with the weights.
+`RUN/policy/` holds the policy's config.json, tokenizer and generation config; the weights are those of a checkpoint. An
+orbax folder is the same without a run: config.json, tokenizer, and `state` with the weights.
 """
 
 from __future__ import annotations
