@@ -167,6 +167,25 @@ def empty_sums(params: Params) -> Sums:
     )
 
 
+def compile_micro_batches(
+    params: Params, like: Rows, *, config: PolicyConfig, mesh: Mesh, dtype: str, remat: bool
+) -> None:
+    """Makes both programs that take a micro-batch of the shape of `like`. Nothing is computed.
+
+    Which of them an update needs depends on its rewards. Without this, a step late in a stage can be the first with
+    a group that teaches nothing, or the first with one that does, and waits for a compilation.
+    """
+    with jax.set_mesh(mesh):
+        given = (params, empty_sums(params), _on_devices(like, mesh), jnp.float32(1.0))
+        accumulate.lower(*given, config, dtype, remat).compile()
+        measure.lower(*given, config, dtype).compile()
+
+
+def _on_devices(rows: Rows, mesh: Mesh) -> Rows:
+    split = TRAINING.spec("batch", None)
+    return jax.tree.map(lambda a: place(np.ascontiguousarray(a), mesh, split), rows)
+
+
 def update(
     params: Params,
     state: Any,
@@ -181,11 +200,10 @@ def update(
     remat: bool,
 ) -> tuple[Params, Any, dict[str, float]]:
     """One update from host micro-batches. `params` and `state` are donated: use what comes back."""
-    split = TRAINING.spec("batch", None)
     with jax.set_mesh(mesh):
         sums = empty_sums(params)
         for rows in batches:
-            placed = jax.tree.map(lambda a: place(np.ascontiguousarray(a), mesh, split), rows)
+            placed = _on_devices(rows, mesh)
             if np.any(rows.advantages):
                 sums = accumulate(params, sums, placed, jnp.float32(temperature), config, dtype, remat)
             else:
