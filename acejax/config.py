@@ -51,10 +51,16 @@ class Policy(Strict):
 
 
 class Mesh(Strict):
-    """Devices along each axis; -1 takes all that the other leaves. Sampling uses the same shape on each host."""
+    """Devices along each axis; -1 takes all that the others leave. Sampling uses the same shape on each host.
+
+    `data` holds whole copies of the weights and splits the batch, `fsdp` splits both, `tensor` splits heads and the
+    feed-forward width. `sequence` is kept for the length of a row, which cannot be split yet: it must be 1.
+    """
 
     fsdp: int = -1
     tensor: int = 1
+    data: int = 1
+    sequence: int = 1
 
 
 class ProblemSource(Strict):

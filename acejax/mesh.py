@@ -1,47 +1,62 @@
 """Meshes and the placement of arrays: the only file that names mesh axes.
 
-Two axes: `fsdp` splits the rows of a batch and, in training, every weight along its model width; `tensor` splits heads,
-the feed-forward width and the vocabulary. Axes are explicit: an array's sharding is part of its type, and a placement
-that does not divide is an error where it is written.
+Four axes. `data` and `fsdp` split the rows of a batch; `fsdp` also splits, in training, every weight along its model
+width, while `data` holds whole copies. `tensor` splits heads, the feed-forward width and the vocabulary. `sequence` is
+kept for the length of a row, which nothing splits yet: its size is 1. Axes are explicit: an array's sharding is part of
+its type, and a placement that does not divide is an error where it is written.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
 from acejax.errors import UserError
 
-FSDP, TENSOR = "fsdp", "tensor"
+DATA, FSDP, SEQUENCE, TENSOR = "data", "fsdp", "sequence", "tensor"
+# From the outermost: devices that are next to each other share heads, which talk most.
+AXES = (DATA, FSDP, SEQUENCE, TENSOR)
 
 
 @dataclass(frozen=True)
 class Rules:
-    """Which mesh axis splits each logical axis of an array; None keeps it whole."""
+    """Which mesh axis, or axes, split each logical axis of an array; None keeps it whole."""
 
-    batch: str | None = FSDP  # rows are independent: every device works on its own
-    width: str | None = (
-        FSDP  # the axis that each big weight has, so the optimizer state is split evenly; gathered for use
-    )
-    heads: str | None = TENSOR  # key/value heads: attention needs no communication inside a head
-    mlp: str | None = TENSOR  # column then row split: one reduction a block
-    vocab: str | None = TENSOR  # logits stay split; only their sums travel
-    layers: str | None = None  # scanned over, so never split
+    # Rows are independent: every device works on its own.
+    batch: str | tuple[str, ...] | None = (DATA, FSDP)
+    # The axis that each big weight has, so the optimizer state is split evenly; gathered for use.
+    width: str | tuple[str, ...] | None = FSDP
+    # The width of the embedding while rows of it are looked up: finding a row then needs no other device.
+    embed: str | tuple[str, ...] | None = TENSOR
+    # Key/value heads: attention needs no communication inside a head.
+    heads: str | tuple[str, ...] | None = TENSOR
+    # Column then row split: one reduction a block.
+    mlp: str | tuple[str, ...] | None = TENSOR
+    # Logits stay split; only their sums travel.
+    vocab: str | tuple[str, ...] | None = TENSOR
+    # Scanned over, so never split.
+    layers: str | tuple[str, ...] | None = None
 
     def spec(self, *axes: str | None) -> PartitionSpec:
-        """The PartitionSpec of an array whose dimensions have these logical names. Raises ValueError if two share a
-        mesh axis.
+        """The PartitionSpec of an array whose dimensions have these logical names (None: whole).
+
+        Raises ValueError for a name that is no logical axis, and if two dimensions share a mesh axis.
         """
-        known = {f.name for f in fields(self)}
-        used = [getattr(self, axis) if axis in known else None for axis in axes]
-        taken = [axis for axis in used if axis is not None]
+        known = [field.name for field in fields(self)]
+        for axis in axes:
+            if axis is not None and axis not in known:
+                raise ValueError(f"there is no logical axis {axis!r}; the logical axes are {', '.join(known)}")
+
+        split = [None if axis is None else getattr(self, axis) for axis in axes]
+        taken = [name for part in split for name in mesh_axes(part)]
         if len(taken) != len(set(taken)):
             raise ValueError(f"logical axes {axes} collide: two of them are split over the same mesh axis of {taken}")
-        return PartitionSpec(*used)
+        return PartitionSpec(*split)
 
     def gathered(self, *axes: str | None) -> PartitionSpec:
         """As `spec`, with the model width whole: how a weight looks when it is used."""
@@ -52,23 +67,41 @@ TRAINING = Rules()
 SAMPLING = Rules(width=None)  # a token's worth of work cannot hide the gathering of weights
 
 
-def make_mesh(fsdp: int = -1, tensor: int = 1, devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """A mesh of (fsdp, tensor) over `devices` (all by default); -1 takes what the other axis leaves.
+def mesh_axes(part: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    """The mesh axes that one entry of a PartitionSpec names."""
+    if part is None:
+        return ()
+    return (part,) if isinstance(part, str) else part
 
-    Raises UserError if the axes do not multiply to the number of devices.
+
+def make_mesh(
+    fsdp: int = -1,
+    tensor: int = 1,
+    devices: Sequence[jax.Device] | None = None,
+    *,
+    data: int = 1,
+    sequence: int = 1,
+) -> Mesh:
+    """A mesh over `devices` (all by default); an axis of -1 takes what the others leave.
+
+    Raises UserError if the axes do not multiply to the number of devices, or if `sequence` is not 1.
     """
+    if sequence != 1:
+        raise UserError(f"mesh.sequence is {sequence}: the length of a row cannot be split yet; set it to 1")
+
     devices = jax.devices() if devices is None else list(devices)
     count = len(devices)
-    sizes = {FSDP: fsdp, TENSOR: tensor}
-    for name, other in ((FSDP, TENSOR), (TENSOR, FSDP)):
-        if sizes[name] == -1 and sizes[other] > 0:
-            sizes[name] = count // sizes[other]
-    if min(sizes.values()) < 1 or sizes[FSDP] * sizes[TENSOR] != count:
-        raise UserError(
-            f"mesh: fsdp={fsdp} x tensor={tensor} does not divide {count} devices; choose axes whose product is {count}"
-        )
-    grid = np.array(devices).reshape(sizes[FSDP], sizes[TENSOR])
-    return Mesh(grid, (FSDP, TENSOR), axis_types=(AxisType.Explicit, AxisType.Explicit))
+    asked = {DATA: data, FSDP: fsdp, SEQUENCE: sequence, TENSOR: tensor}
+    given = [size for size in asked.values() if size != -1]
+    rest = count // max(math.prod(given), 1)
+    sizes = [rest if size == -1 else size for size in asked.values()]
+
+    several_open = len(given) < len(asked) - 1
+    if several_open or min(sizes) < 1 or math.prod(sizes) != count:
+        named = {name: size for name, size in asked.items() if size != 1 or name in (FSDP, TENSOR)}
+        product = " x ".join(f"{name}={size}" for name, size in named.items())
+        raise UserError(f"mesh: {product} does not divide {count} devices; choose axes whose product is {count}")
+    return Mesh(np.array(devices).reshape(sizes), AXES, axis_types=(AxisType.Explicit,) * len(AXES))
 
 
 def place(array: np.ndarray, mesh: Mesh, spec: PartitionSpec) -> jax.Array:
@@ -77,10 +110,21 @@ def place(array: np.ndarray, mesh: Mesh, spec: PartitionSpec) -> jax.Array:
 
 
 def row_divisor(mesh: Mesh) -> int:
-    """Numbers of rows must be multiples of this."""
-    return mesh.shape[FSDP]
+    """Numbers of rows must be multiples of this: so many ways a batch is split."""
+    return mesh.shape[DATA] * mesh.shape[FSDP]
+
+
+def platform(mesh: Mesh | AbstractMesh) -> str:
+    """What the devices of a mesh are: "cpu", "gpu" or "tpu".
+
+    While a program is traced, `jax.sharding.get_abstract_mesh()` is the mesh that it will run on.
+    """
+    return mesh.abstract_mesh.abstract_device.platform
 
 
 def describe(mesh: Mesh) -> str:
+    """Number and kind of the devices, and the sizes of the axes."""
     device = mesh.devices.flat[0]
-    return f"{mesh.devices.size} x {device.device_kind} ({', '.join(f'{name}={size}' for name, size in mesh.shape.items())})"
+    sizes = {name: size for name, size in mesh.shape.items() if size != 1 or name in (FSDP, TENSOR)}
+    axes = ", ".join(f"{name}={size}" for name, size in sizes.items())
+    return f"{mesh.devices.size} x {device.device_kind} ({axes})"

@@ -37,6 +37,10 @@ def eight_devices() -> Any:
     return make_mesh(4, 2)
 
 
+def three_axes() -> Any:
+    return make_mesh(2, 2, data=2)
+
+
 def random_params(mesh: Any, rules: Any, config: PolicyConfig = CONFIG, scale: float = 1.0) -> Params:
     """Weights far enough from zero that distributions are peaked; biases and norms are random too."""
     return jax.device_put(_on_the_host(config, scale), shardings(config, mesh, rules))

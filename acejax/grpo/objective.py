@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 STD_EPSILON = 1e-6
 
@@ -37,7 +38,7 @@ def group_token_weights(lengths: np.ndarray, counted: np.ndarray) -> np.ndarray:
     return np.broadcast_to(factor, lengths.shape).astype(np.float32)
 
 
-def surrogate(logprobs: jax.Array, advantages: jax.Array, mask: jax.Array) -> jax.Array:
+def surrogate(logprobs: Array, advantages: Array, mask: Array) -> Array:
     """Minus the sum over tokens of ratio x advantage; all arrays [B,T].
 
     One update per generation makes the ratio 1 by construction, exp(logp - stop_gradient(logp)), and clipping idle: the

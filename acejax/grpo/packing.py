@@ -35,29 +35,22 @@ def pack(items: Sequence[Item], rows: int, length: int, pad_id: int, step: int) 
     filled up with empty rows. Raises ValueError for a sequence that is longer than a row, or that other weights than
     those of `step` sampled: an update is strictly on-policy.
     """
-    learned = [item for item in items if item.advantage]
-    counted = [item for item in items if not item.advantage]
-    return [batch for part in (learned, counted) for batch in _pack(part, rows, length, pad_id, step)]
-
-
-def _pack(items: Sequence[Item], rows: int, length: int, pad_id: int, step: int) -> list[Rows]:
-    room: list[int] = []
-    placed: list[list[Item]] = []
-    for item in sorted(items, key=_size, reverse=True):
+    for item in items:
         if item.step != step:
             raise ValueError(
                 f"a completion sampled at step {item.step} in the update of step {step}: updates are on-policy"
             )
-        if _size(item) > length:
-            raise ValueError(f"a sequence of {_size(item)} tokens in rows of {length}")
-        row = next((i for i, free in enumerate(room) if free >= _size(item)), None)
-        if row is None:
-            row = len(room)
-            room.append(length)
-            placed.append([])
-        room[row] -= _size(item)
-        placed[row].append(item)
-    return [_micro_batch(placed[start : start + rows], rows, length, pad_id) for start in range(0, len(placed), rows)]
+        if _tokens(item) > length:
+            raise ValueError(f"a sequence of {_tokens(item)} tokens in rows of {length}")
+
+    learned = [item for item in items if item.advantage]
+    counted = [item for item in items if not item.advantage]
+    batches = []
+    for part in (learned, counted):
+        filled = _fill_rows(part, length)
+        for start in range(0, len(filled), rows):
+            batches.append(_micro_batch(filled[start : start + rows], rows, length, pad_id))
+    return batches
 
 
 def empty_rows(rows: int, length: int, pad_id: int) -> Rows:
@@ -65,11 +58,26 @@ def empty_rows(rows: int, length: int, pad_id: int) -> Rows:
     return _micro_batch([], rows, length, pad_id)
 
 
-def _size(item: Item) -> int:
+def _tokens(item: Item) -> int:
+    """How long a sequence is, prompt and response."""
     return len(item.prompt) + len(item.response)
 
 
-def _micro_batch(placed: Sequence[Sequence[Item]], rows: int, length: int, pad_id: int) -> Rows:
+def _fill_rows(items: Sequence[Item], length: int) -> list[list[Item]]:
+    """The sequences of each row."""
+    room: list[int] = []
+    filled: list[list[Item]] = []
+    for item in sorted(items, key=_tokens, reverse=True):
+        row = next((number for number, free in enumerate(room) if free >= _tokens(item)), len(room))
+        if row == len(room):
+            room.append(length)
+            filled.append([])
+        room[row] -= _tokens(item)
+        filled[row].append(item)
+    return filled
+
+
+def _micro_batch(filled: Sequence[Sequence[Item]], rows: int, length: int, pad_id: int) -> Rows:
     shape = (rows, length)
     out = Rows(
         ids=np.full(shape, pad_id, np.int32),
@@ -79,10 +87,10 @@ def _micro_batch(placed: Sequence[Sequence[Item]], rows: int, length: int, pad_i
         advantages=np.zeros(shape, np.float32),
         logprobs=np.zeros(shape, np.float32),
     )
-    for row, items in enumerate(placed):
+    for row, items in enumerate(filled):
         start = 0
         for number, item in enumerate(items, 1):
-            begin, end = start + len(item.prompt), start + _size(item)
+            begin, end = start + len(item.prompt), start + _tokens(item)
             out.ids[row, start:end] = [*item.prompt, *item.response]
             out.positions[row, start:end] = np.arange(end - start)
             out.segments[row, start:end] = number

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import struct
+from jax import Array
 from jax.sharding import Mesh
 
 from acejax.grpo.objective import surrogate
@@ -76,16 +77,16 @@ class Optimizer:
 def initial_state(params: Params, optimizer: Optimizer, mesh: Mesh) -> Any:
     """AdamW's moments, fp32 whatever the weights are, sharded as these are."""
     with jax.set_mesh(mesh):
-        return optimizer.transform().init(_wide(params))
+        return optimizer.transform().init(_as_fp32(params))
 
 
-def _wide(tree: Any) -> Any:
+def _as_fp32(tree: Any) -> Any:
     return jax.tree.map(lambda a: a.astype(jnp.float32), tree)
 
 
-def row_sums(
-    params: Params, rows: Rows, temperature: jax.Array, config: PolicyConfig, dtype: str, remat: bool
-) -> tuple[jax.Array, Any]:
+def micro_batch_sums(
+    params: Params, rows: Rows, temperature: Array, config: PolicyConfig, dtype: str, remat: bool
+) -> tuple[Array, Any]:
     """The surrogate summed over the tokens of one micro-batch, and the metric numerators."""
     x, _ = forward(params, rows.ids, rows.positions, rows.segments, config, TRAINING, jnp.dtype(dtype), remat)
     # Position t predicts t + 1: drop the last hidden state and the first target.
@@ -94,12 +95,13 @@ def row_sums(
     loss = surrogate(logprobs, rows.advantages[:, 1:], mask)
     still = jax.lax.stop_gradient(logprobs)
     gap = jnp.where(mask, jnp.abs(still - rows.logprobs[:, 1:]), 0.0)
-    sums = [jnp.sum(jnp.where(mask, a, 0.0)) for a in (-still, entropy, tempered)]
-    return loss, (loss, *sums, jnp.sum(gap), jnp.max(gap), jnp.sum(mask))
+    nll, entropy, tempered = (jnp.sum(jnp.where(mask, a, 0.0)) for a in (-still, entropy, tempered))
+    return loss, (loss, nll, entropy, tempered, jnp.sum(gap), jnp.max(gap), jnp.sum(mask))
 
 
-def _add(sums: Sums, gradient: Any, aux: Any) -> Sums:
-    loss, nll, entropy, tempered, gap, gap_max, tokens = aux
+def _add_metrics(sums: Sums, gradient: Any, numerators: Any) -> Sums:
+    """`sums` with the gradient given, and one micro-batch's numerators (`micro_batch_sums`) added."""
+    loss, nll, entropy, tempered, gap, gap_max, tokens = numerators
     return Sums(
         gradient=gradient,
         loss=sums.loss + loss,
@@ -114,29 +116,31 @@ def _add(sums: Sums, gradient: Any, aux: Any) -> Sums:
 
 @functools.partial(jax.jit, static_argnames=("config", "dtype", "remat"), donate_argnames=("sums",))
 def accumulate(
-    params: Params, sums: Sums, rows: Rows, temperature: jax.Array, config: PolicyConfig, dtype: str, remat: bool
+    params: Params, sums: Sums, rows: Rows, temperature: Array, config: PolicyConfig, dtype: str, remat: bool
 ) -> Sums:
     """Adds one micro-batch to the sums."""
-    gradient, aux = jax.grad(row_sums, has_aux=True)(params, rows, temperature, config, dtype, remat)
-    return _add(sums, jax.tree.map(jnp.add, sums.gradient, gradient), aux)
+    differentiate = jax.grad(micro_batch_sums, has_aux=True)
+    gradient, numerators = differentiate(params, rows, temperature, config, dtype, remat)
+    return _add_metrics(sums, jax.tree.map(jnp.add, sums.gradient, gradient), numerators)
 
 
 @functools.partial(jax.jit, static_argnames=("config", "dtype"), donate_argnames=("sums",))
-def measure(params: Params, sums: Sums, rows: Rows, temperature: jax.Array, config: PolicyConfig, dtype: str) -> Sums:
+def measure(params: Params, sums: Sums, rows: Rows, temperature: Array, config: PolicyConfig, dtype: str) -> Sums:
     """Adds a micro-batch whose advantages are all 0: its tokens and metrics count, its gradient is known to be 0."""
-    return _add(sums, sums.gradient, row_sums(params, rows, temperature, config, dtype, remat=False)[1])
+    _, numerators = micro_batch_sums(params, rows, temperature, config, dtype, remat=False)
+    return _add_metrics(sums, sums.gradient, numerators)
 
 
 @functools.partial(jax.jit, static_argnames=("optimizer",), donate_argnames=("params", "state"))
 def take_step(
-    params: Params, state: Any, sums: Sums, learning_rate: jax.Array, optimizer: Optimizer
+    params: Params, state: Any, sums: Sums, learning_rate: Array, optimizer: Optimizer
 ) -> tuple[Params, Any, dict[str, Any]]:
     """Divides by the tokens, clips, and moves the weights. Returns weights, optimizer state and the metrics as device
     scalars.
     """
     tokens = jnp.maximum(sums.tokens, 1)
     gradient = jax.tree.map(lambda g: g / tokens, sums.gradient)
-    move, state = optimizer.transform().update(gradient, state, _wide(params))
+    move, state = optimizer.transform().update(gradient, state, _as_fp32(params))
     params = jax.tree.map(lambda w, m: (w - learning_rate * m).astype(w.dtype), params, move)
     metrics = {
         "loss": sums.loss / tokens,
@@ -145,14 +149,15 @@ def take_step(
         "entropy_tempered": sums.entropy_tempered / tokens,
         "logprob_gap_mean": sums.gap / tokens,
         "logprob_gap_max": sums.gap_max,
-        "grad_norm": optax.global_norm(gradient),
+        "grad_norm": optax.tree.norm(gradient),
         "tokens": sums.tokens,
     }
     return params, state, metrics
 
 
 @jax.jit
-def _zeros(params: Params) -> Sums:
+def empty_sums(params: Params) -> Sums:
+    """What micro-batches are added to."""
     # The scalars are separate arrays because a donated buffer may be given once only.
     names = ("loss", "nll", "entropy", "entropy_tempered", "gap", "gap_max")
     return Sums(
@@ -160,6 +165,25 @@ def _zeros(params: Params) -> Sums:
         tokens=jnp.zeros((), jnp.int32),
         **{name: jnp.zeros(()) for name in names},
     )
+
+
+def compile_micro_batches(
+    params: Params, like: Rows, *, config: PolicyConfig, mesh: Mesh, dtype: str, remat: bool
+) -> None:
+    """Makes both programs that take a micro-batch of the shape of `like`. Nothing is computed.
+
+    Which of them an update needs depends on its rewards. Without this, a step late in a stage can be the first with
+    a group that teaches nothing, or the first with one that does, and waits for a compilation.
+    """
+    with jax.set_mesh(mesh):
+        given = (params, empty_sums(params), _on_devices(like, mesh), jnp.float32(1.0))
+        accumulate.lower(*given, config, dtype, remat).compile()
+        measure.lower(*given, config, dtype).compile()
+
+
+def _on_devices(rows: Rows, mesh: Mesh) -> Rows:
+    split = TRAINING.spec("batch", None)
+    return jax.tree.map(lambda a: place(np.ascontiguousarray(a), mesh, split), rows)
 
 
 def update(
@@ -174,26 +198,15 @@ def update(
     mesh: Mesh,
     dtype: str,
     remat: bool,
-    rehearsal: Rows | None = None,
 ) -> tuple[Params, Any, dict[str, float]]:
-    """One update from host micro-batches. `params` and `state` are donated: use what comes back.
-
-    `rehearsal`, a micro-batch without sequences, goes through both programs first and adds nothing: whichever this batch
-    has no use for is compiled now, not in the middle of a run.
-    """
-    heat = jnp.float32(temperature)
-
-    def add(sums: Sums, rows: Rows, learned: bool) -> Sums:
-        placed = jax.tree.map(lambda a: place(np.ascontiguousarray(a), mesh, TRAINING.spec("batch", None)), rows)
-        if learned:
-            return accumulate(params, sums, placed, heat, config, dtype, remat)
-        return measure(params, sums, placed, heat, config, dtype)
-
+    """One update from host micro-batches. `params` and `state` are donated: use what comes back."""
     with jax.set_mesh(mesh):
-        sums = _zeros(params)
-        if rehearsal is not None:
-            sums = add(add(sums, rehearsal, True), rehearsal, False)
+        sums = empty_sums(params)
         for rows in batches:
-            sums = add(sums, rows, bool(np.any(rows.advantages)))
+            placed = _on_devices(rows, mesh)
+            if np.any(rows.advantages):
+                sums = accumulate(params, sums, placed, jnp.float32(temperature), config, dtype, remat)
+            else:
+                sums = measure(params, sums, placed, jnp.float32(temperature), config, dtype)
         params, state, metrics = take_step(params, state, sums, jnp.float32(learning_rate), optimizer)
         return params, state, {name: float(value) for name, value in jax.device_get(metrics).items()}

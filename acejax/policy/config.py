@@ -94,10 +94,13 @@ class PolicyConfig:
     def parameters(self) -> int:
         """Number of weights."""
         projections = 2 * self.width * self.head_dim * (self.heads + self.kv_heads)
-        biases = self.head_dim * (self.heads + 2 * self.kv_heads) if self.qkv_bias else 0
-        norms = 2 * self.width + (2 * self.head_dim if self.qk_norm else 0)
-        layer = projections + biases + 3 * self.width * self.mlp + norms
-        return self.layers * layer + self.width + self.vocab * self.width * (1 if self.tied else 2)
+        layer = projections + 3 * self.width * self.mlp + 2 * self.width
+        if self.qkv_bias:
+            layer += self.head_dim * (self.heads + 2 * self.kv_heads)
+        if self.qk_norm:
+            layer += 2 * self.head_dim
+        tables = 1 if self.tied else 2
+        return self.layers * layer + self.width + tables * self.vocab * self.width
 
 
 def from_hf(config: Mapping[str, Any], where: str, tokens: int | None = None) -> PolicyConfig:
@@ -112,38 +115,52 @@ def from_hf(config: Mapping[str, Any], where: str, tokens: int | None = None) ->
     config = ARCHITECTURES[model_type][1] | {name: value for name, value in config.items() if value is not None}
     _refuse_what_we_lack(config, where)
     for name in ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"):
-        _whole(config, name, where)
-    heads, width, vocab = config["num_attention_heads"], config["hidden_size"], config["vocab_size"]
-    kv_heads = _whole(config, "num_key_value_heads", where) if "num_key_value_heads" in config else heads
-    if heads % kv_heads:
-        raise UserError(
-            f"{where}: {heads} 'num_attention_heads' are not a multiple of {kv_heads} 'num_key_value_heads'"
-        )
-    if "head_dim" not in config and width % heads:
-        raise UserError(f"{where}: 'hidden_size' {width} is not a multiple of 'num_attention_heads' {heads}")
-    head_dim = _whole(config, "head_dim", where) if "head_dim" in config else width // heads
-    if head_dim % 2:
-        raise UserError(f"{where}: 'head_dim' is {head_dim}; rotary angles need an even number")
-    positions = _whole(config, "max_position_embeddings", where)
+        _whole_number(config, name, where)
+    kv_heads, head_dim = _heads(config, where)
+
+    vocab = config["vocab_size"]
+    positions = _whole_number(config, "max_position_embeddings", where)
     if tokens is not None and tokens > vocab:
         raise UserError(
-            f"{where}: 'vocab_size' is {vocab}, but the tokenizer names {tokens} ids; use the tokenizer of these weights"
+            f"{where}: 'vocab_size' is {vocab}, but the tokenizer names {tokens} ids; "
+            f"use the tokenizer of these weights"
         )
     return PolicyConfig(
         model_type=model_type,
         vocab=vocab,
         tokens=tokens or vocab,
-        width=width,
+        width=config["hidden_size"],
         mlp=config["intermediate_size"],
         layers=config["num_hidden_layers"],
-        heads=heads,
+        heads=config["num_attention_heads"],
         kv_heads=kv_heads,
         head_dim=head_dim,
         rope=_rope(config, positions, where),
-        norm_eps=_number(config, "rms_norm_eps", where, 1e-6),
+        norm_eps=_positive_number(config, "rms_norm_eps", where, 1e-6),
         tied=bool(config.get("tie_word_embeddings", False)),
         max_positions=positions,
     )
+
+
+def _heads(config: Mapping[str, Any], where: str) -> tuple[int, int]:
+    """The number of key/value heads, and the channels of a head."""
+    heads, width = config["num_attention_heads"], config["hidden_size"]
+    kv_heads = heads
+    if "num_key_value_heads" in config:
+        kv_heads = _whole_number(config, "num_key_value_heads", where)
+    if heads % kv_heads:
+        raise UserError(
+            f"{where}: {heads} 'num_attention_heads' are not a multiple of {kv_heads} 'num_key_value_heads'"
+        )
+
+    head_dim = width // heads
+    if "head_dim" in config:
+        head_dim = _whole_number(config, "head_dim", where)
+    elif width % heads:
+        raise UserError(f"{where}: 'hidden_size' {width} is not a multiple of 'num_attention_heads' {heads}")
+    if head_dim % 2:
+        raise UserError(f"{where}: 'head_dim' is {head_dim}; rotary angles need an even number")
+    return kv_heads, head_dim
 
 
 def _refuse_what_we_lack(config: Mapping[str, Any], where: str) -> None:
@@ -166,14 +183,14 @@ def _refuse_what_we_lack(config: Mapping[str, Any], where: str) -> None:
         raise UserError(f"{where}: 'partial_rotary_factor' is {config['partial_rotary_factor']}; only 1 is supported")
 
 
-def _whole(config: Mapping[str, Any], name: str, where: str) -> int:
+def _whole_number(config: Mapping[str, Any], name: str, where: str) -> int:
     value = config.get(name)
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise UserError(f"{where}: '{name}' is {value!r}; it must be a whole number of at least 1")
     return value
 
 
-def _number(config: Mapping[str, Any], name: str, where: str, default: float) -> float:
+def _positive_number(config: Mapping[str, Any], name: str, where: str, default: float) -> float:
     value = config.get(name, default)
     if not isinstance(value, int | float) or isinstance(value, bool) or value <= 0:
         raise UserError(f"{where}: '{name}' is {value!r}; it must be a number above 0")
@@ -186,47 +203,62 @@ def _rope(config: Mapping[str, Any], positions: int, where: str) -> Rope:
     given = config.get(field) or {}
     if not isinstance(given, Mapping):
         raise UserError(f"{where}: '{field}' is {given!r}; it must hold named values")
-    theta = _number(given if "rope_theta" in given else config, "rope_theta", where, 10_000.0)
+    has_theta = given if "rope_theta" in given else config
+    theta = _positive_number(has_theta, "rope_theta", where, 10_000.0)
     kind = given.get("rope_type", given.get("type", "default"))
+    values = _scaling_values(given, kind, field, where)
+
+    place = f"{where}: {field}"
+    factor = _positive_number(values, "factor", place, 1.0)
+    if kind in ("default", "linear"):
+        return Rope(theta, kind, factor)
+
+    named = {"original_max_position_embeddings": positions} | values | dict(config)
+    original = _whole_number(named, "original_max_position_embeddings", where)
+    if kind == "yarn":
+        return _yarn(theta, factor, original, values, place)
+    low = _positive_number(values, "low_freq_factor", place, 1.0)
+    high = _positive_number(values, "high_freq_factor", place, 4.0)
+    if low >= high:
+        raise UserError(f"{where}: '{field}.high_freq_factor' {high} is not above 'low_freq_factor' {low}")
+    return Rope(theta, kind, factor, original, low_freq_factor=low, high_freq_factor=high)
+
+
+def _scaling_values(given: Mapping[str, Any], kind: Any, field: str, where: str) -> dict[str, Any]:
+    """What a scaling says beside its kind. Raises UserError for what is missing and for what has no meaning here."""
     if kind not in SCALINGS:
         raise UserError(f"{where}: '{field}' is of type {kind!r}; supported: {', '.join(SCALINGS)}")
-    values = {
-        name: value
-        for name, value in given.items()
-        if name not in ("rope_theta", "rope_type", "type") and value is not None
-    }
+    values = {name: value for name, value in given.items() if value is not None}
+    for name in ("rope_theta", "rope_type", "type"):
+        values.pop(name, None)
     if values.pop("partial_rotary_factor", 1.0) != 1.0:
         raise UserError(
             f"{where}: '{field}.partial_rotary_factor' is {given['partial_rotary_factor']}; only 1 is supported"
         )
+
     needed, optional = SCALINGS[kind]
     for name in sorted(needed - values.keys()):
         raise UserError(f"{where}: '{field}' of type {kind!r} lacks '{name}'; add it")
     for name in sorted(values.keys() - needed - optional):
         raise UserError(f"{where}: '{field}' of type {kind!r} has '{name}', which is not supported")
+    return values
+
+
+def _yarn(theta: float, factor: float, original: int, values: Mapping[str, Any], place: str) -> Rope:
+    """YaRN (arXiv 2309.00071); what multiplies sine and cosine is that of its section 3.4."""
 
     def number(name: str, default: float) -> float:
-        return _number(values, name, f"{where}: {field}", default)
+        return _positive_number(values, name, place, default)
 
-    factor = number("factor", 1.0)
-    if kind in ("default", "linear"):
-        return Rope(theta, kind, factor)
-    named = {"original_max_position_embeddings": positions} | values | dict(config)
-    original = _whole(named, "original_max_position_embeddings", where)
-    if kind == "llama3":
-        low, high = number("low_freq_factor", 1.0), number("high_freq_factor", 4.0)
-        if low >= high:
-            raise UserError(f"{where}: '{field}.high_freq_factor' {high} is not above 'low_freq_factor' {low}")
-        return Rope(theta, kind, factor, original, low_freq_factor=low, high_freq_factor=high)
-
-    def stretch(scale: float) -> float:  # YaRN, arXiv 2309.00071, section 3.4
+    def stretch(scale: float) -> float:
         return 0.1 * scale * math.log(factor) + 1.0 if factor > 1 else 1.0
 
-    both = "mscale" in values and "mscale_all_dim" in values
-    natural = stretch(number("mscale", 1.0)) / stretch(number("mscale_all_dim", 1.0)) if both else stretch(1.0)
+    natural = stretch(1.0)
+    if "mscale" in values and "mscale_all_dim" in values:
+        natural = stretch(number("mscale", 1.0)) / stretch(number("mscale_all_dim", 1.0))
     return Rope(
         theta,
-        kind,
+        "yarn",
         factor,
         original,
         beta_fast=number("beta_fast", 32.0),

@@ -10,8 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import ml_dtypes
 import numpy as np
 
 from acejax.errors import UserError
+from acejax.files import whole_folder
 
 SHARD_BYTES = 5_000_000_000
 DTYPES = {
@@ -81,14 +81,11 @@ def open_safetensors(path: Path) -> dict[str, Tensor]:
             if size > path.stat().st_size:
                 raise ValueError
             header = json.loads(file.read(size))
-        data = (
-            np.memmap(path, np.uint8, "r", offset=8 + size) if path.stat().st_size > 8 + size else np.empty(0, np.uint8)
-        )
-        entries = {
-            name: (e["dtype"], tuple(e["shape"]), *e["data_offsets"])
-            for name, e in header.items()
-            if name != "__metadata__"
-        }
+        data = np.empty(0, np.uint8)
+        if path.stat().st_size > 8 + size:  # an empty part of a file cannot be mapped
+            data = np.memmap(path, np.uint8, "r", offset=8 + size)
+        header.pop("__metadata__", None)
+        entries = {name: (e["dtype"], tuple(e["shape"]), *e["data_offsets"]) for name, e in header.items()}
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}; the folder is incomplete") from None
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -105,7 +102,8 @@ def _mapped(path: Path, name: str, data: np.ndarray, code: str, shape: tuple[int
         )
     if end - begin != int(np.prod(shape)) * DTYPES[code].itemsize:
         raise UserError(
-            f"{path}: tensor '{name}' of shape {shape} and dtype {code} cannot have {end - begin} bytes; copy the file again"
+            f"{path}: tensor '{name}' of shape {shape} and dtype {code} cannot have {end - begin} bytes; "
+            f"copy the file again"
         )
     view = data[begin:end].view(DTYPES[code]).reshape(shape)
     return Tensor(shape, DTYPES[code], lambda index: np.array(view[index]))
@@ -129,27 +127,6 @@ def open_tensors(folder: Path) -> dict[str, Tensor]:
     return {name: opened[file][name] for name, file in listed.items()}
 
 
-@contextmanager
-def whole_folder(out: Path) -> Iterator[Path]:
-    """A folder to fill that gets the name `out` when the block ends well. Raises UserError if `out` exists and is not
-    empty.
-
-    Until then it has a hidden name beside `out`, which the next attempt removes.
-    """
-    if out.is_file() or (out.is_dir() and any(out.iterdir())):
-        raise UserError(f"{out} exists already; name a folder that does not, or remove it")
-    partial = out.absolute().parent / f".{out.name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir(parents=True)
-        yield partial
-        partial.rename(out)
-    except OSError as error:
-        raise UserError(f"{out}: {error.strerror or error}; nothing was written") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
 def split(tensors: Mapping[str, Tensor], limit: int) -> list[dict[str, Tensor]]:
     """Tensors in the order given, cut into shards of at most `limit` bytes; a tensor that is larger is a shard of its
     own.
@@ -168,14 +145,17 @@ def split(tensors: Mapping[str, Tensor], limit: int) -> list[dict[str, Tensor]]:
 def write_tensors(folder: Path, tensors: Mapping[str, Tensor], progress: OnBytes | None = None) -> None:
     """Writes tensors into shards of at most SHARD_BYTES, and the index if there is more than one."""
     shards = split(tensors, SHARD_BYTES)
-    total, done, listed = sum(t.nbytes for t in tensors.values()), 0, {}
+    total = sum(tensor.nbytes for tensor in tensors.values())
+    done = 0
+    listed: dict[str, str] = {}
     for number, shard in enumerate(shards, 1):
         file = SINGLE if len(shards) == 1 else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
         listed.update(dict.fromkeys(shard, file))
         with (folder / file).open("wb") as out:
             out.write(_header(shard))
             for tensor in shard.values():
-                out.write(np.ascontiguousarray(tensor.read(...)).reshape(-1).view(np.uint8).data)
+                values = np.ascontiguousarray(tensor.read(...))
+                out.write(values.reshape(-1).view(np.uint8).data)
                 done += tensor.nbytes
                 if progress is not None:
                     progress(done, total)
@@ -221,18 +201,14 @@ def write_folder(
             copy_tokenizer(tokenizer_from, partial)
         for name, text in files.items():
             (partial / name).write_text(text, encoding="utf-8")
-        ends = {
-            name: config[name]
-            for name in ("bos_token_id", "eos_token_id", "pad_token_id")
-            if config.get(name) is not None
-        }
+        ids = ("bos_token_id", "eos_token_id", "pad_token_id")
+        ends = {name: config[name] for name in ids if config.get(name) is not None}
         if ends and not (partial / "generation_config.json").exists():
             _write_json(partial / "generation_config.json", ends)
         largest = max(tensors.values(), key=lambda t: t.nbytes)
         kept = {name: value for name, value in config.items() if name != "torch_dtype"}  # its older name
-        _write_json(
-            partial / "config.json", kept | {"dtype": str(largest.dtype)}
-        )  # last: no folder without it is a checkpoint
+        # Last: no folder without it is a checkpoint.
+        _write_json(partial / "config.json", kept | {"dtype": str(largest.dtype)})
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

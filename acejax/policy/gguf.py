@@ -72,16 +72,23 @@ def read_gguf(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, 
             f"{path}: architecture {architecture!r} is not supported; give a model of {' or '.join(ARCHITECTURES)}"
         )
     names = {tensor.name: _hf_name(tensor.name, path) for tensor in reader.tensors}
-    config = _config(meta, {tensor.name: tuple(reversed(tensor.shape.tolist())) for tensor in reader.tensors}, path)
+    shapes = {tensor.name: _shape(tensor) for tensor in reader.tensors}
+    config = _config(meta, shapes, path)
     heads = {}  # llama.cpp turns the rows of these round, for this architecture alone
     if architecture == "llama":
         heads = {"attn_q": config["num_attention_heads"], "attn_k": config["num_key_value_heads"]}
-    tensors = {names[t.name]: _tensor(t, heads.get(t.name.split(".")[-2]), path) for t in reader.tensors}
-    files = {
-        name: json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-        for name, content in _tokenizer_files(meta, config, path).items()
-    }
+    tensors = {}
+    for tensor in reader.tensors:
+        part = tensor.name.split(".")[-2]
+        tensors[names[tensor.name]] = _tensor(tensor, heads.get(part), path)
+    contents = _tokenizer_files(meta, config, path)
+    files = {name: json.dumps(content, indent=2, ensure_ascii=False) + "\n" for name, content in contents.items()}
     return config, tensors, files
+
+
+def _shape(found: ReaderTensor) -> tuple[int, ...]:
+    """The shape as numpy counts it: GGUF names the fastest axis first."""
+    return tuple(reversed(found.shape.tolist()))
 
 
 def _tensor(found: ReaderTensor, heads: int | None, path: Path) -> Tensor:
@@ -93,9 +100,11 @@ def _tensor(found: ReaderTensor, heads: int | None, path: Path) -> Tensor:
             raise UserError(
                 f"{path}: {found.name} is quantized as {kind}, which cannot be read; use another file"
             ) from None
-        return (_unpermute(value, heads) if heads else value)[index]
+        if heads:
+            value = _unpermute(value, heads)
+        return value[index]
 
-    whole = Tensor(tuple(reversed(found.shape.tolist())), np.dtype(np.float32), read)
+    whole = Tensor(_shape(found), np.dtype(np.float32), read)
     return whole.cast(str(DTYPES[_FLOATS.get(found.tensor_type, "F32")]))
 
 
@@ -128,7 +137,8 @@ def _hf_name(name: str, path: Path) -> str:
     if len(parts) == 4 and parts[0] == "blk" and parts[2] in _IN_BLOCK:
         return f"model.layers.{parts[1]}.{_IN_BLOCK[parts[2]]}.{parts[3]}"
     raise UserError(
-        f"{path}: tensor {name!r} has no place in a llama, qwen2 or qwen3 model; give a plain dense model without rope factors"
+        f"{path}: tensor {name!r} has no place in a llama, qwen2 or qwen3 model; "
+        f"give a plain dense model without rope factors"
     )
 
 
@@ -196,50 +206,56 @@ def _tokenizer_files(meta: dict[str, Any], config: dict[str, Any], path: Path) -
             settings[f"{role}_token"] = tokens[meta[key]]
     if "tokenizer.chat_template" in meta:
         settings["chat_template"] = meta["tokenizer.chat_template"]
-    stops = [
-        meta[key] for key in ("tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id") if meta.get(key) is not None
-    ]
-    eos = config["eos_token_id"] if len(set(stops)) < 2 else sorted(set(stops))
+    ends = [meta.get("tokenizer.ggml.eos_token_id"), meta.get("tokenizer.ggml.eot_token_id")]
+    stops = sorted({end for end in ends if end is not None})
+    eos = config["eos_token_id"] if len(stops) < 2 else stops
     generation = {"bos_token_id": config["bos_token_id"], "eos_token_id": eos, "pad_token_id": config["pad_token_id"]}
     tokenizer = json.loads(_tokenizer(meta, tokens, path).to_str())
     return {"tokenizer.json": tokenizer, "tokenizer_config.json": settings, "generation_config.json": generation}
 
 
 def _tokenizer(meta: dict[str, Any], tokens: list[str], path: Path) -> Tokenizer:
-    model, pre = meta.get("tokenizer.ggml.model"), meta.get("tokenizer.ggml.pre", "gpt-2")
+    model = meta.get("tokenizer.ggml.model")
     if model != "gpt2":
         raise UserError(
             f"{path}: tokenizer {model!r} is not supported; give a model with a byte-level BPE tokenizer ('gpt2')"
         )
     types = meta.get("tokenizer.ggml.token_type", [1] * len(tokens))
     vocabulary = {token: index for index, token in enumerate(tokens) if types[index] != _UNUSED}
-    pairs = [merge.split(" ", 1) for merge in _need(meta, "tokenizer.ggml.merges", path)]
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[(left, right) for left, right in pairs]))
-    words = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
-    if pre in _QWEN2_PRE:
-        tokenizer.normalizer = normalizers.NFC()
-        split = pre_tokenizers.Split(Regex(_QWEN2_WORDS), "isolated")
-        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-            [split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
-        )
-    elif pre == "smollm":
-        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), words])
-    elif pre == "gpt-2":
-        tokenizer.pre_tokenizer = words
-    else:
-        raise UserError(
-            f"{path}: pre-tokenizer {pre!r} is not supported; give a model whose is one of smollm, gpt-2, {', '.join(_QWEN2_PRE)}"
-        )
+    merges = []
+    for merge in _need(meta, "tokenizer.ggml.merges", path):
+        left, right = merge.split(" ", 1)
+        merges.append((left, right))
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+    _set_words(tokenizer, meta.get("tokenizer.ggml.pre", "gpt-2"), path)
     tokenizer.decoder = decoders.ByteLevel()
-    added = [
-        (token, kind == _CONTROL)
-        for token, kind in zip(tokens, types, strict=True)
-        if kind in (_CONTROL, _USER_DEFINED)
-    ]
-    tokenizer.add_tokens([AddedToken(token, special=special, normalized=False) for token, special in added])
+
+    added = []
+    for token, kind in zip(tokens, types, strict=True):
+        if kind in (_CONTROL, _USER_DEFINED):
+            added.append(AddedToken(token, special=kind == _CONTROL, normalized=False))
+    tokenizer.add_tokens(added)
     if meta.get("tokenizer.ggml.add_bos_token"):
         bos = _need(meta, _ID_KEYS["bos"], path)
         tokenizer.post_processor = processors.TemplateProcessing(
             single=f"{tokens[bos]} $A", pair=f"{tokens[bos]} $A $B", special_tokens=[(tokens[bos], bos)]
         )
     return tokenizer
+
+
+def _set_words(tokenizer: Tokenizer, pre: str, path: Path) -> None:
+    """How text is cut into words before byte-level BPE, by llama.cpp's name for it."""
+    words = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    if pre in _QWEN2_PRE:
+        split = pre_tokenizers.Split(Regex(_QWEN2_WORDS), "isolated")
+        as_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        tokenizer.normalizer = normalizers.NFC()
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, as_bytes])
+    elif pre == "smollm":
+        digits = pre_tokenizers.Digits(individual_digits=True)
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, words])
+    elif pre == "gpt-2":
+        tokenizer.pre_tokenizer = words
+    else:
+        known = ", ".join(("smollm", "gpt-2", *_QWEN2_PRE))
+        raise UserError(f"{path}: pre-tokenizer {pre!r} is not supported; give a model whose is one of {known}")

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from acejax.errors import UserError
@@ -56,7 +57,9 @@ def _stored_shape(field: str, shape: tuple[int, ...]) -> tuple[int, ...]:
         return (shape[-1], int(np.prod(shape[:-1])))
     if field in TRANSPOSED:
         return (int(np.prod(shape[1:])), shape[0])
-    return (int(np.prod(shape)),) if field.endswith("bias") else shape
+    if field.endswith("bias"):
+        return (int(np.prod(shape)),)
+    return shape
 
 
 def _stored_axes(field: str, axes: tuple[str | None, ...]) -> tuple[str | None, ...]:
@@ -66,33 +69,45 @@ def _stored_axes(field: str, axes: tuple[str | None, ...]) -> tuple[str | None, 
     named = [axis for axis in axes if axis is not None]
     if field in TRANSPOSED:
         return tuple(reversed(named))
-    return tuple(named) if field.endswith("bias") else axes
+    if field.endswith("bias"):
+        return tuple(named)
+    return axes
 
 
-def _parts(config: PolicyConfig) -> Iterator[tuple[str, str, int | None, Weight]]:
-    """(tensor name, field, layer or None, the weight here without the layer axis) of every tensor of the policy, in the
-    folder's order.
+@dataclass(frozen=True)
+class Part:
+    """One tensor of a folder: its name, the field of Layer or Params that it belongs to, the layer (None: it is no
+    layer's), and the weight here without the layer axis.
     """
+
+    name: str
+    field: str
+    layer: int | None
+    weight: Weight
+
+    @property
+    def stored_shape(self) -> tuple[int, ...]:
+        return _stored_shape(self.field, self.weight.shape)
+
+
+def _parts(config: PolicyConfig) -> Iterator[Part]:
+    """Every tensor of the policy, in the folder's order."""
     declared = declare(config)
-    yield TOP_NAMES["embedding"], "embedding", None, declared.embedding
+    yield Part(TOP_NAMES["embedding"], "embedding", None, declared.embedding)
     for layer in range(config.layers):
         for field, name in LAYER_NAMES.items():
-            weight = getattr(declared.layers, field)
-            if weight is not None:
-                yield (
-                    f"model.layers.{layer}.{name}",
-                    field,
-                    layer,
-                    replace(weight, shape=weight.shape[1:], axes=weight.axes[1:]),
-                )
-    yield TOP_NAMES["norm"], "norm", None, declared.norm
+            stacked = getattr(declared.layers, field)
+            if stacked is not None:
+                weight = replace(stacked, shape=stacked.shape[1:], axes=stacked.axes[1:])
+                yield Part(f"model.layers.{layer}.{name}", field, layer, weight)
+    yield Part(TOP_NAMES["norm"], "norm", None, declared.norm)
     if declared.head is not None:
-        yield TOP_NAMES["head"], "head", None, declared.head
+        yield Part(TOP_NAMES["head"], "head", None, declared.head)
 
 
 def tensor_shapes(config: PolicyConfig) -> list[tuple[str, tuple[int, ...]]]:
     """Name and shape of every tensor of a folder."""
-    return [(name, _stored_shape(field, weight.shape)) for name, field, _, weight in _parts(config)]
+    return [(part.name, part.stored_shape) for part in _parts(config)]
 
 
 def open_weights(folder: Path, config: PolicyConfig) -> dict[str, Tensor]:
@@ -101,6 +116,7 @@ def open_weights(folder: Path, config: PolicyConfig) -> dict[str, Tensor]:
 
 
 def check_weights(tensors: Mapping[str, Tensor], config: PolicyConfig, where: str) -> dict[str, Tensor]:
+    """The tensors that the policy has, in the folder's order; what is wrong with them is said of `where`."""
     wanted = dict(tensor_shapes(config))
     missing = [name for name in wanted if name not in tensors]
     if missing:
@@ -108,12 +124,9 @@ def check_weights(tensors: Mapping[str, Tensor], config: PolicyConfig, where: st
             f"{where}: tensor '{missing[0]}' is missing ({len(missing)} in all); the checkpoint is incomplete"
         )
     # A tied policy's second copy of the embedding and the angles that old files carry hold nothing of their own.
-    spare = {TOP_NAMES["head"]} if config.tied else set()
-    extra = [
-        name
-        for name in tensors
-        if name not in wanted and name not in spare and not name.endswith("rotary_emb.inv_freq")
-    ]
+    extra = [name for name in tensors if name not in wanted and not name.endswith("rotary_emb.inv_freq")]
+    if config.tied and TOP_NAMES["head"] in extra:
+        extra.remove(TOP_NAMES["head"])
     if extra:
         raise UserError(
             f"{where}: tensor '{extra[0]}' has no place in a {config.model_type} policy ({len(extra)} in all)"
@@ -125,7 +138,7 @@ def check_weights(tensors: Mapping[str, Tensor], config: PolicyConfig, where: st
 
 
 @functools.partial(jax.jit, static_argnames=("field", "spec"), donate_argnames=("whole",))
-def _put(whole: jax.Array, stored: jax.Array, layer: jax.Array, field: str, spec: PartitionSpec) -> jax.Array:
+def _lay_in(whole: Array, stored: Array, layer: Array, field: str, spec: PartitionSpec) -> Array:
     """Lays a stored tensor into its place of the stacked weight [L,...], in that weight's dtype."""
     shape = whole.shape[1:]
     turned = stored.T if field in TRANSPOSED else stored
@@ -134,7 +147,7 @@ def _put(whole: jax.Array, stored: jax.Array, layer: jax.Array, field: str, spec
 
 
 @functools.partial(jax.jit, static_argnames=("field", "shape"))
-def _take(whole: jax.Array, layer: jax.Array, field: str, shape: tuple[int, ...]) -> jax.Array:
+def _layer_as_stored(whole: Array, layer: Array, field: str, shape: tuple[int, ...]) -> Array:
     """One layer of a stacked weight as a folder stores it, whole on every device: any host can then read it."""
     value = jax.lax.dynamic_index_in_dim(whole, layer, keepdims=False)
     value = jax.reshard(value, PartitionSpec(*[None] * value.ndim))
@@ -155,42 +168,52 @@ def load_params(
     Largest first, so that the copies that a tensor needs on its way never come on top of the whole policy. Raises
     UserError where dtype is None and the layers of a weight, which are one array here, differ in it.
     """
-    placed = shardings(config, mesh, rules)
-    fields: dict[str, list[tuple[str, int | None, Weight]]] = {}
-    for name, field, layer, weight in _parts(config):
-        fields.setdefault(field, []).append((name, layer, weight))
-    total, done = sum(tensors[name].nbytes for name, _ in tensor_shapes(config)), 0
-    found: dict[str, jax.Array] = {}
+    specs = jax.tree.map(lambda sharding: sharding.spec, shardings(config, mesh, rules))
+    by_field: dict[str, list[Part]] = {}
+    for part in _parts(config):
+        by_field.setdefault(part.field, []).append(part)
+
+    def largest(parts: list[Part]) -> int:
+        return max(tensors[part.name].nbytes for part in parts)
+
+    total = sum(tensors[name].nbytes for name, _ in tensor_shapes(config))
+    done = 0
+    found: dict[str, Array] = {}
     with jax.set_mesh(mesh):
-        for field, parts in sorted(
-            fields.items(), key=lambda item: -max(tensors[name].nbytes for name, _, _ in item[1])
-        ):
-            kinds = {str(tensors[name].dtype) for name, _, _ in parts}
-            if dtype is None and len(kinds) > 1:
-                raise UserError(
-                    f"tensors like '{parts[0][0]}' are {' and '.join(sorted(kinds))}; give one dtype for all, for example float32"
-                )
-            kind = dtype or kinds.pop()
-            stored_as = NamedSharding(mesh, rules.spec(*_stored_axes(field, parts[0][2].axes)))
-            for name, layer, weight in parts:
-                stored = _place(tensors[name], stored_as)
-                if layer is None:
+        for parts in sorted(by_field.values(), key=largest, reverse=True):
+            field = parts[0].field
+            kind = dtype or _common_dtype(tensors, parts)
+            stored_as = NamedSharding(mesh, rules.spec(*_stored_axes(field, parts[0].weight.axes)))
+            for part in parts:
+                stored = _read_onto_devices(tensors[part.name], stored_as)
+                if part.layer is None:
                     found[field] = stored.astype(kind)
                 else:
-                    spec = getattr(placed.layers, field).spec
-                    if layer == 0:
-                        found[field] = jnp.zeros((config.layers, *weight.shape), kind, out_sharding=spec)
-                    found[field] = _put(found[field], stored, jnp.int32(layer), field, spec)
+                    spec = getattr(specs.layers, field)
+                    if part.layer == 0:
+                        found[field] = jnp.zeros((config.layers, *part.weight.shape), kind, out_sharding=spec)
+                    found[field] = _lay_in(found[field], stored, jnp.int32(part.layer), field, spec)
                 # A copy lives until it is used: without waiting, the host would read ahead of the devices.
                 found[field].block_until_ready()
-                done += tensors[name].nbytes
+                done += tensors[part.name].nbytes
                 if progress is not None:
                     progress(done, total)
-    layers = {field: found.get(field) for field in LAYER_NAMES}
-    return Params(embedding=found["embedding"], layers=Layer(**layers), norm=found["norm"], head=found.get("head"))
+    layers = Layer(**{field: found.get(field) for field in LAYER_NAMES})
+    return Params(embedding=found["embedding"], layers=layers, norm=found["norm"], head=found.get("head"))
 
 
-def _place(tensor: Tensor, sharding: NamedSharding) -> jax.Array:
+def _common_dtype(tensors: Mapping[str, Tensor], parts: list[Part]) -> str:
+    """The dtype that all layers of a weight have."""
+    kinds = {str(tensors[part.name].dtype) for part in parts}
+    if len(kinds) > 1:
+        raise UserError(
+            f"tensors like '{parts[0].name}' are {' and '.join(sorted(kinds))}; "
+            f"give one dtype for all, for example float32"
+        )
+    return kinds.pop()
+
+
+def _read_onto_devices(tensor: Tensor, sharding: NamedSharding) -> Array:
     """A tensor on its devices; a part that several devices hold is read once."""
     read: dict[tuple[Any, ...], np.ndarray] = {}
 
@@ -208,16 +231,20 @@ def unload_params(params: Params, config: PolicyConfig, dtype: str | None = None
     own).
     """
 
-    def fetch(field: str, layer: int | None, shape: tuple[int, ...], index: Any) -> np.ndarray:
-        whole = getattr(params, field) if layer is None else getattr(params.layers, field)
-        if layer is None:
+    def fetch(part: Part, index: Any) -> np.ndarray:
+        whole = held(part)
+        if part.layer is None:
             return np.asarray(whole)[index]
         with jax.set_mesh(whole.sharding.mesh):
-            return np.asarray(_take(whole, jnp.int32(layer), field, shape))[index]
+            stored = _layer_as_stored(whole, jnp.int32(part.layer), part.field, part.stored_shape)
+            return np.asarray(stored)[index]
+
+    def held(part: Part) -> Any:
+        return getattr(params if part.layer is None else params.layers, part.field)
 
     tensors = {}
-    for name, field, layer, weight in _parts(config):
-        shape = _stored_shape(field, weight.shape)
-        kind = (getattr(params, field) if layer is None else getattr(params.layers, field)).dtype
-        tensors[name] = Tensor(shape, np.dtype(kind), functools.partial(fetch, field, layer, shape)).cast(dtype)
+    for part in _parts(config):
+        kind = np.dtype(held(part).dtype)
+        whole = Tensor(part.stored_shape, kind, functools.partial(fetch, part))
+        tensors[part.name] = whole.cast(dtype)
     return tensors

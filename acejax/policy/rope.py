@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from acejax.policy.config import Rope
 
@@ -38,13 +38,13 @@ def frequencies(rope: Rope, head_dim: int) -> np.ndarray:
     return plain
 
 
-def rotary(positions: jax.Array, rope: Rope, head_dim: int) -> tuple[jax.Array, jax.Array]:
+def rotary(positions: Array, rope: Rope, head_dim: int) -> tuple[Array, Array]:
     """[B,T] positions -> sine and cosine [B,T,C/2] of the rotary angles, fp32."""
     angles = positions[..., None].astype(jnp.float32) * jnp.asarray(frequencies(rope, head_dim), jnp.float32)
     return jnp.sin(angles) * rope.attention, jnp.cos(angles) * rope.attention
 
 
-def rotate(x: jax.Array, sine: jax.Array, cosine: jax.Array) -> jax.Array:
+def rotate(x: Array, sine: Array, cosine: Array) -> Array:
     """Rotates the two halves of the last axis of x [B,T,...,C] by the angles of `rotary`, in fp32."""
     extra = (1,) * (x.ndim - 3)
     sine, cosine = (a.reshape(*a.shape[:2], *extra, a.shape[-1]) for a in (sine, cosine))

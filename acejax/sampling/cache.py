@@ -5,32 +5,36 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jax import Array
 
 from acejax.mesh import Rules
 
 
 @struct.dataclass
 class Cache:
-    """keys and values [L,B,S,K,C]. Columns [0, P) hold the prompt of each slot, padded on the right; column P + t
-    response token t.
+    """keys and values [L,B,S,K,C].
+
+    Columns [0, P) hold the prompt of each slot, padded on the right; column P + t holds response token t.
     """
 
-    keys: jax.Array
-    values: jax.Array
+    keys: Array
+    values: Array
 
 
-def from_prompts(keys: jax.Array, values: jax.Array, group: int, response: int, rules: Rules) -> Cache:
+def from_prompts(keys: Array, values: Array, group: int, response: int, rules: Rules) -> Cache:
     """Prompt keys and values [L,N,P,K,C] -> the cache of N x group slots, with room for `response` tokens each."""
 
-    def spread(x: jax.Array) -> jax.Array:
+    spec = rules.spec(None, "batch", None, "heads", None)
+
+    def spread(x: Array) -> Array:
         x = jnp.pad(x, ((0, 0), (0, 0), (0, response), (0, 0), (0, 0)))
-        return repeat_rows(x, group, 1, rules.spec(None, "batch", None, "heads", None))
+        return repeat_rows(x, group, 1, spec)
 
     return Cache(spread(keys), spread(values))
 
 
-def repeat_rows(x: jax.Array, group: int, axis: int, spec: jax.sharding.PartitionSpec) -> jax.Array:
+def repeat_rows(x: Array, group: int, axis: int, spec: jax.sharding.PartitionSpec) -> Array:
     """Each row of `axis`, `group` times in place: a prompt's slots stay on the device that prefilled it."""
-    shape = (*x.shape[:axis], x.shape[axis], group, *x.shape[axis + 1 :])
-    wide = jnp.broadcast_to(jnp.expand_dims(x, axis + 1), shape)
-    return jax.lax.reshape(wide, (*x.shape[:axis], x.shape[axis] * group, *x.shape[axis + 1 :]), out_sharding=spec)
+    before, rows, after = x.shape[:axis], x.shape[axis], x.shape[axis + 1 :]
+    wide = jnp.broadcast_to(jnp.expand_dims(x, axis + 1), (*before, rows, group, *after))
+    return jax.lax.reshape(wide, (*before, rows * group, *after), out_sharding=spec)

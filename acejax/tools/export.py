@@ -98,9 +98,8 @@ def _card(text: str, source: Source) -> str:
         ]
         for e in json.loads(summary.read_text()):
             interval = f"{e['avg_low']:.3f} to {e['avg_high']:.3f}"
-            lines.append(
-                f"| {e['stage']} | {e['domain']} | {e['k']} | {e['avg']:.3f} | {interval} | {e['pass']:.3f} | {e['problems']} |"
-            )
+            measures = f"{e['avg']:.3f} | {interval} | {e['pass']:.3f}"
+            lines.append(f"| {e['stage']} | {e['domain']} | {e['k']} | {measures} | {e['problems']} |")
     environment = source.run / "environment.json"
     if environment.exists():
         made = json.loads(environment.read_text())

@@ -17,7 +17,14 @@ from acejax.problems.sources import gather_problems
 from acejax.rollout import Prompt, Rollout, Sample, rollout
 from acejax.training.curriculum import next_batch
 from acejax.training.setup import prompts_of
-from acejax.training.state import RunState, refuse_unjudged, take_update, weights_to_sample, write_samples
+from acejax.training.state import (
+    RunState,
+    compile_update,
+    refuse_unjudged,
+    take_update,
+    weights_to_sample,
+    write_samples,
+)
 
 
 def prepare(run: RunState, name: str, stage: GrpoStage) -> list[Prompt]:
@@ -77,8 +84,8 @@ def step(run: RunState, name: str, stage: GrpoStage, prompts: Sequence[Prompt]) 
     ]
     run.console.phase("updating")
     updating = time.perf_counter()
-    metrics = take_update(run, stage, items, stage.temperature, rehearse=name not in run.rehearsed)
-    run.rehearsed.add(name)
+    compile_update(run, name, stage)
+    metrics = take_update(run, stage, items, stage.temperature)
     seconds_update = time.perf_counter() - updating
     if metrics["logprob_gap_max"] > config.update.gap_alarm:
         run.console.warn(

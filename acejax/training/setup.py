@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from jax.sharding import Mesh
 
 from acejax import host as hosts
 from acejax import mesh as meshes
@@ -47,10 +48,12 @@ def build_run(
     Raises UserError for all that the user can mend: axes that do not divide, a checkpoint or tokenizer that does not
     fit, responses longer than the policy's positions, prompts that are all too long.
     """
-    mesh = meshes.make_mesh(config.mesh.fsdp, config.mesh.tensor)
+    mesh = _mesh(config)
     divisor = meshes.row_divisor(mesh)
     if config.update.rows % divisor:
-        raise UserError(f"update.rows={config.update.rows} is not a multiple of mesh.fsdp={divisor}; round it up")
+        raise UserError(
+            f"update.rows={config.update.rows} is not a multiple of mesh.data x mesh.fsdp={divisor}; round it up"
+        )
     saved = hosts.agree(checkpoint.steps(folder), "the list of checkpoints")
     source = None
     if config.init is not None and not saved:
@@ -59,7 +62,7 @@ def build_run(
     policy_folder = make_policy_folder(config, folder, source)
     port.read_config(policy_folder)  # an architecture that we do not have is named before its tokenizer is judged
     tokenizer = load_tokenizer(policy_folder)
-    platform = mesh.devices.flat[0].platform
+    platform = meshes.platform(mesh)
     origin = config.init or str(policy_folder)
     policy = policy_shape(config.policy, policy_folder, token_count(tokenizer), platform, origin)
     sampling = _sampling_setup(config, policy, policy_folder, tokenizer, compute_dtype(config.policy, platform))
@@ -94,7 +97,7 @@ def build_run(
         params=params,
         optimizer_state=optimizer_state,
         host=host,
-        rehearsed=set(),
+        compiled=set(),
         pool=pool,
         console=console,
         records=records,
@@ -151,6 +154,11 @@ def prompts_of(
     return prompts
 
 
+def _mesh(config: RunConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:
+    wanted = config.mesh
+    return meshes.make_mesh(wanted.fsdp, wanted.tensor, devices, data=wanted.data, sequence=wanted.sequence)
+
+
 def _sampling_setup(config: RunConfig, policy: PolicyConfig, folder: Path, tokenizer: Any, dtype: str) -> SamplingSetup:
     stops = {*stop_ids(folder, tokenizer), *config.sampling.stop_ids}
     if not stops:
@@ -159,7 +167,7 @@ def _sampling_setup(config: RunConfig, policy: PolicyConfig, folder: Path, token
         )
     return SamplingSetup(
         config=policy,
-        mesh=meshes.make_mesh(config.mesh.fsdp, config.mesh.tensor, jax.local_devices()),
+        mesh=_mesh(config, jax.local_devices()),
         tokenizer=tokenizer,
         stop_ids=tuple(sorted(stops)),
         pad_id=tokenizer.pad_token_id or 0,
@@ -171,7 +179,7 @@ def _sampling_setup(config: RunConfig, policy: PolicyConfig, folder: Path, token
 
 
 def _first_weights(
-    config: RunConfig, policy: PolicyConfig, mesh: jax.sharding.Mesh, source: Source | None, console: RunConsole
+    config: RunConfig, policy: PolicyConfig, mesh: Mesh, source: Source | None, console: RunConsole
 ) -> Params:
     """Those of `source`, or random ones."""
     dtype = config.policy.weight_dtype

@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 from acejax.config import RunConfig, StageBase
 from acejax.evaluation.evaluate import HeldOut
 from acejax.grpo.packing import Item, empty_rows, pack
-from acejax.grpo.update import Optimizer, update
+from acejax.grpo.update import Optimizer, compile_micro_batches, update
 from acejax.policy.config import PolicyConfig
 from acejax.policy.transformer import Params, sampling_weights
 from acejax.rollout import Prompt, Rollout, Sample, SamplingSetup
@@ -42,7 +42,7 @@ class RunState:
     params: Params
     optimizer_state: Any
     host: HostState
-    rehearsed: set[str]  # stages whose programs this process has made
+    compiled: set[str]  # stages whose programs this process has made
     # The doors to the outside
     pool: VerificationPool
     console: RunConsole
@@ -65,20 +65,37 @@ def weights_to_sample(run: RunState) -> Params:
     return sampling_weights(run.params, run.policy, run.sampling.mesh, run.sampling.dtype)
 
 
-def take_update(
-    run: RunState, stage: StageBase, items: Sequence[Item], temperature: float, rehearse: bool = False
-) -> dict[str, Any]:
-    """Packs the sequences and moves the weights once. Returns the metrics of `grpo.update`, and the learning rate.
+def row_tokens(run: RunState, stage: StageBase) -> int:
+    """Tokens of a row of the stage's updates."""
+    return run.config.update.row_tokens or run.config.policy.prompt_tokens + stage.response_tokens
 
-    `rehearse` has every program of an update compiled now, that of groups which teach nothing too.
+
+def compile_update(run: RunState, name: str, stage: StageBase) -> None:
+    """Has both programs of a stage's updates compiled, once a process: which of them a step needs depends on its
+    rewards, and late in a stage there should be nothing to wait for.
+    """
+    if name in run.compiled:
+        return
+    settings = run.config.update
+    compile_micro_batches(
+        run.params,
+        empty_rows(settings.rows, row_tokens(run, stage), run.sampling.pad_id),
+        config=run.policy,
+        mesh=run.mesh,
+        dtype=run.sampling.dtype,
+        remat=settings.remat,
+    )
+    run.compiled.add(name)
+
+
+def take_update(run: RunState, stage: StageBase, items: Sequence[Item], temperature: float) -> dict[str, Any]:
+    """Packs the sequences and moves the weights once. Returns the metrics of `grpo.update`, and the learning rate.
 
     Raises RuntimeError where the gradient is not finite; the last checkpoint is then untouched.
     """
     settings, host = run.config.update, run.host
-    length = settings.row_tokens or run.config.policy.prompt_tokens + stage.response_tokens
-    rows = pack(items, settings.rows, length, run.sampling.pad_id, host.generation)
+    rows = pack(items, settings.rows, row_tokens(run, stage), run.sampling.pad_id, host.generation)
     rate = learning_rate(stage, host.stage_step)
-    rehearsal = empty_rows(settings.rows, length, run.sampling.pad_id) if rehearse else None
     run.params, run.optimizer_state, metrics = update(
         run.params,
         run.optimizer_state,
@@ -90,7 +107,6 @@ def take_update(
         mesh=run.mesh,
         dtype=run.sampling.dtype,
         remat=settings.remat,
-        rehearsal=rehearsal,
     )
     if not math.isfinite(metrics["grad_norm"]):
         raise RuntimeError(f"step {host.generation}: the gradient is not finite; the last checkpoint is untouched")

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import CONFIG, eight_devices, one_device, random_params
+from tiny import CONFIG, eight_devices, one_device, random_params, three_axes
 
 from acejax.grpo.objective import group_advantages, group_token_weights
 from acejax.grpo.packing import Item, pack
@@ -109,7 +109,7 @@ def reference():
     return jax.device_get(reference_gradient(params))
 
 
-@pytest.mark.parametrize(("mesh", "rows"), [(one_device, 4), (eight_devices, 4), (one_device, 16)])
+@pytest.mark.parametrize(("mesh", "rows"), [(one_device, 4), (eight_devices, 4), (three_axes, 4), (one_device, 16)])
 def test_the_update_is_reinforce_whatever_the_mesh_or_micro_batch(reference, mesh, rows):
     """With beta1 = beta2 = 0 and a huge eps, Adam's move is gradient / eps: the update's weights reveal its
     gradient.

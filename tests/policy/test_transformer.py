@@ -10,8 +10,9 @@ from jax.sharding import NamedSharding
 from tiny import CONFIG, eight_devices, one_device, random_params, reference_logprobs
 
 from acejax.errors import UserError
-from acejax.mesh import TRAINING, Rules, make_mesh, place
-from acejax.policy.transformer import forward, initialise, linear, log_probability, score, shardings
+from acejax.mesh import TRAINING, make_mesh, place
+from acejax.policy.products import linear, log_probability
+from acejax.policy.transformer import forward, initialise, score, shardings
 
 TEMPERATURE = 0.7
 LLAMA = dataclasses.replace(CONFIG, model_type="llama", tied=False, tokens=64)
@@ -132,10 +133,6 @@ def test_weights_do_not_depend_on_the_mesh_and_really_shard():
     assert eight.embedding.addressable_shards[0].data.size == eight.embedding.size // 8
 
 
-def test_meshes_and_rules_refuse_what_does_not_fit():
-    with pytest.raises(UserError, match="fsdp=3 x tensor=-1 does not divide 8 devices"):
-        make_mesh(3, -1)
+def test_a_mesh_that_does_not_divide_the_weights_is_refused():
     with pytest.raises(UserError, match="mesh.tensor=4 does not divide the policy's heads \\(2\\)"):
         shardings(CONFIG, make_mesh(2, 4), TRAINING)
-    with pytest.raises(ValueError, match="collide"):
-        Rules(mlp="fsdp").spec("width", "mlp")

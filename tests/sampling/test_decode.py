@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import CONFIG, eight_devices, one_device, random_params, reference_logprobs
+from tiny import CONFIG, eight_devices, one_device, random_params, reference_logprobs, three_axes
 
 from acejax.mesh import SAMPLING
 from acejax.sampling.decode import Settings, draw, sample
@@ -65,8 +65,9 @@ def test_temperature_zero_takes_the_most_probable_token():
         np.testing.assert_allclose(f.logprobs, reference.max(-1), atol=5e-5)
 
 
-def test_a_mesh_of_eight_samples_the_same(base):
-    sharded = run(eight_devices())
+@pytest.mark.parametrize("mesh", [eight_devices, three_axes])
+def test_a_mesh_of_eight_samples_the_same(base, mesh):
+    sharded = run(mesh())
     assert {k: f.ids for k, f in sharded.items()} == {k: f.ids for k, f in base.items()}
     for key, f in sharded.items():
         np.testing.assert_allclose(f.logprobs, base[key].logprobs, atol=5e-5)
