@@ -17,7 +17,7 @@ from acejax.progress import progress_bar
 from acejax.run.records import SAMPLES, read_samples
 from acejax.training.curriculum import gather_problems
 from acejax.verification.pool import VerificationPool
-from acejax.verification.verify import Judge, judged
+from acejax.verification.verify import verdicts
 
 Record = Mapping[str, Any]
 
@@ -72,7 +72,7 @@ class Sources:
         )
 
 
-def audit(samples: Iterator[Record], sources: Sources, pool: Judge, workers: int) -> Audit:
+def audit(samples: Iterator[Record], sources: Sources, pool: VerificationPool, workers: int) -> Audit:
     """Judges each recorded response again, with the problem that `sources` has for it."""
     result = Audit()
     asked: deque[Record] = deque()
@@ -86,7 +86,7 @@ def audit(samples: Iterator[Record], sources: Sources, pool: Judge, workers: int
                 asked.append(record)
                 yield problem, record["sample"], record["response"]
 
-    for verdict in judged(pool, tasks(), workers):
+    for verdict in verdicts(pool, tasks(), workers):
         record = asked.popleft()
         if verdict.verdict == "unjudged":
             result.not_judged[f"the verifier failed ({verdict.reason})"] += 1
