@@ -20,9 +20,9 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, InvalidStateError
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal
@@ -30,7 +30,8 @@ from typing import Any, Literal
 from acejax.config import MEMORY_LIMIT_MB, TIME_LIMIT_S
 from acejax.errors import UserError
 from acejax.problems.problem import Problem
-from acejax.verification.verdict import OURS, Verdict, combined
+from acejax.verification.parts import Asked, Pending
+from acejax.verification.verdict import OURS, Verdict
 from acejax.verification.verifier import Settings, Verifier
 from acejax.verification.verifiers import VERIFIERS, reward_verifier
 from acejax.verification.wire import Order, pack
@@ -41,36 +42,6 @@ MAX_PENDING, MAX_PENDING_BYTES = 4096, 256 << 20  # what the pool holds before `
 KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(eq=False)
-class _Completion:
-    """A completion that waits for the verdicts of its parts: our verifier, rewards, or several of them."""
-
-    problem_id: str
-    sample: int
-    weights: Mapping[str, float] | None
-    future: Future[Verdict] = field(default_factory=Future)
-    parts: dict[str, Verdict] = field(default_factory=dict)
-    told: set[str] = field(default_factory=set)  # what its parts went through: retried, rerun, flipped
-    resolved: bool = False
-
-    def verdict(self) -> Verdict | None:
-        """The verdict, once all parts are there."""
-        if self.weights is None:
-            return self.parts[OURS]
-        if len(self.parts) < len(self.weights):
-            return None
-        return combined(self.parts, self.weights)
-
-
-@dataclass(frozen=True)
-class _Pending:
-    """One part of a completion that is on its way."""
-
-    completion: _Completion
-    part: str
-    size: int  # bytes
 
 
 class VerificationPool:
@@ -123,7 +94,7 @@ class VerificationPool:
             recycle_mb=recycle_mb,
         )
         self._rewards = {name: reward_verifier(name) for name in self._settings.rewards}
-        self._pending: dict[int, _Pending] = {}
+        self._pending: dict[int, Pending] = {}
         self._pending_bytes = 0
         self._numbers = itertools.count()
         self._lock, self._send_lock = threading.Lock(), threading.Lock()
@@ -203,12 +174,12 @@ class VerificationPool:
         parts = {name: self._verifier(name, problem) for name in names}
         if not parts:
             raise UserError("the weights of a completion's rewards are empty; give 'verifier' or a module:function")
-        completion = _Completion(problem.id, sample, None if weights is None else dict(weights))
-        completion.future.set_running_or_notify_cancel()
+        asked = Asked(problem.id, sample, None if weights is None else dict(weights))
+        asked.future.set_running_or_notify_cancel()
         content = response.encode("utf-8", "replace")
         for name, verifier in parts.items():
-            self._ask(completion, name, verifier, problem, content)
-        return completion.future
+            self._ask(asked, name, verifier, problem, content)
+        return asked.future
 
     def _verifier(self, name: str, problem: Problem) -> Verifier:
         if name != OURS:
@@ -221,7 +192,7 @@ class VerificationPool:
             raise UserError(f"{problem.id}: field 'domain' is {problem.domain!r}, which no verifier knows; use {known}")
         return VERIFIERS[problem.domain]
 
-    def _ask(self, completion: _Completion, part: str, verifier: Verifier, problem: Problem, response: bytes) -> None:
+    def _ask(self, asked: Asked, part: str, verifier: Verifier, problem: Problem, response: bytes) -> None:
         """Sends one part of a completion to the supervisor, as soon as there is room for it."""
         task = json.dumps(verifier.task(problem)).encode()
         size = len(task) + len(response)
@@ -231,7 +202,7 @@ class VerificationPool:
             if self._ended:
                 raise RuntimeError("the verification pool is closed, or its supervisor has died")
             number = next(self._numbers)
-            self._pending[number] = _Pending(completion, part, size)
+            self._pending[number] = Pending(asked, part, size)
             self._pending_bytes += size
         order = Order(
             number,
@@ -315,79 +286,49 @@ class VerificationPool:
                 return
             self._pending_bytes -= pending.size
             self._room.notify()
-            completion = pending.completion
-            if completion.resolved:
+            asked = pending.asked
+            if asked.resolved:  # another part was refused
                 return
-            if "fatal" in message:
-                completion.resolved = True
-                verdict = None
-            else:
-                verdict = self._add_part(completion, pending.part, message)
+            verdict = None
+            if "fatal" not in message:
+                asked.add(pending.part, message)
+                verdict = asked.verdict()
+            if verdict is not None:
+                self._count(asked, verdict)
+            asked.resolved = "fatal" in message or verdict is not None
         if "fatal" in message:
-            completion.future.set_exception(UserError(message["fatal"]))
+            asked.future.set_exception(UserError(message["fatal"]))
             return
         if message["verdict"] == "unjudged":
-            self._log_unjudged(completion, message)
+            self._log_unjudged(asked, message["reason"], message["detail"])
         if verdict is not None:
-            completion.future.set_result(verdict)
+            asked.future.set_result(verdict)
 
-    def _add_part(self, completion: _Completion, part: str, message: dict[str, Any]) -> Verdict | None:
-        """The completion's verdict, if this was its last part; it is counted then. To be called under the lock."""
-        completion.parts[part] = Verdict(
-            completion.problem_id,
-            completion.sample,
-            message["verdict"],
-            message["reason"],
-            message["seconds"],
-            score=message.get("score"),
-        )
-        if message["failures"]:
-            completion.told.add("retried")
-        if "flipped" in message:
-            completion.told.add("rerun")
-        if message.get("flipped"):
-            completion.told.add("flipped")
-        verdict = completion.verdict()
-        if verdict is not None:
-            completion.resolved = True
-            self._stats["unjudged" if verdict.verdict == "unjudged" else "judged"] += 1
-            self._stats["busy_seconds"] += verdict.seconds
-            for name in completion.told:
-                self._stats[name] += 1
-        return verdict
+    def _count(self, asked: Asked, verdict: Verdict) -> None:
+        self._stats["unjudged" if verdict.verdict == "unjudged" else "judged"] += 1
+        self._stats["busy_seconds"] += verdict.seconds
+        for name in asked.told:
+            self._stats[name] += 1
 
-    def _log_unjudged(self, completion: _Completion, message: dict[str, Any]) -> None:
+    def _log_unjudged(self, asked: Asked, reason: str, detail: str) -> None:
         """A failure of ours is logged each time, one of a reward's once a kind: it may be that of every completion."""
-        reason = message["reason"]
         if reason == "infra" or self._is_news(reason):
-            log.warning(
-                "%s sample %d is unjudged (%s): %s",
-                completion.problem_id,
-                completion.sample,
-                reason,
-                message["detail"],
-            )
+            log.warning("%s sample %d is unjudged (%s): %s", asked.problem_id, asked.sample, reason, detail)
 
     def _give_up(self) -> None:
+        waiting = []
         with self._lock:
             self._ended = True
-            waiting = _unresolved(self._pending.values())
+            for pending in self._pending.values():
+                if not pending.asked.resolved:
+                    pending.asked.resolved = True
+                    waiting.append(pending.asked)
             self._pending = {}
             self._stats["unjudged"] += len(waiting)
             self._room.notify_all()
         self._end_loading(RuntimeError("the verification pool's supervisor has died"))
-        for completion in waiting:
-            completion.future.set_result(Verdict(completion.problem_id, completion.sample, "unjudged", "infra"))
-
-
-def _unresolved(pending: Iterable[_Pending]) -> list[_Completion]:
-    """The completions of these parts, each once; they count as resolved from now on."""
-    found = []
-    for one in pending:
-        if not one.completion.resolved:
-            one.completion.resolved = True
-            found.append(one.completion)
-    return found
+        for asked in waiting:
+            asked.future.set_result(asked.failed())
 
 
 def _bare_environment() -> dict[str, str]:
