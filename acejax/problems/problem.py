@@ -24,12 +24,14 @@ class JudgedBy:
     """What the problems of a domain are judged by: one field of Problem.
 
     `read(value, where)` turns the field of a record into that of Problem, and raises UserError where it has another
-    form; `write` turns it back.
+    form; `write` turns it back. `instruction` follows the prompt in every style; where it is empty, prompts.py has one
+    for each style.
     """
 
     field: str
     read: Callable[[Any, str], Any]
     write: Callable[[Any], Any]
+    instruction: str = ""
 
 
 def _read_answer(value: Any, where: str) -> tuple[str, ...]:
