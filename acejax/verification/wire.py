@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import struct
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from acejax.verification.verdict import Outcome
 from acejax.verification.verifier import World
@@ -35,7 +35,7 @@ class Order:
 
 
 def pack(order: Order, task: bytes = b"", response: bytes = b"") -> bytes:
-    head = json.dumps(asdict(order)).encode()
+    head = json.dumps(vars(order)).encode()
     return LENGTHS.pack(len(head), len(task)) + head + task + response
 
 

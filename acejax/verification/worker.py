@@ -1,6 +1,6 @@
 """One worker of the verification pool: takes a task, judges it, answers; one at a time, in one thread.
 
-Run as a module by the supervisor, with the descriptor of its socket, the supervisor's pid, the sort of its world and
+Run as a module by the supervisor, with the descriptor of its socket, the supervisor's pid, its world (verifier.py) and
 the pool's settings as JSON. It imports neither JAX nor numpy, and a verifier only with the first task that needs it.
 
 A worker of world "user" first receives the trainer's environment and module path, then loads all of the user's rewards
@@ -24,7 +24,6 @@ import resource
 import signal
 import sys
 import time
-from dataclasses import asdict
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -82,7 +81,7 @@ class Worker:
             finding = self.judge(judge, order.verifier, task, response.decode(), order.alone)
         except Exception as error:
             return _infra(error)
-        return asdict(finding) | {"seconds": time.monotonic() - began}
+        return vars(finding) | {"seconds": time.monotonic() - began}
 
     def load(self, name: str) -> Judge:
         if name not in self.judges:
