@@ -313,11 +313,12 @@ def test_a_dead_supervisor_leaves_everything_unjudged_and_refuses_more():
 
 
 PARENT = """
-import json, sys, time
+import json, signal, sys, time
 from acejax.problems.problem import Problem
 from acejax.verification.pool import VerificationPool
 tests = {"kind": "stdin", "cases": [{"input": "3", "output": "3"}]}
 problem = Problem("c", "code", "q", tests=tests, time_limit_s=600.0)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background jobs ignore it
 with VerificationPool(2) as pool:
     futures = [pool.submit(problem, number, sys.argv[1]) for number in range(4)]
     try:
@@ -329,28 +330,37 @@ with VerificationPool(2) as pool:
 """
 
 
-def start_parent(pause_s, **how):
-    """A process with a pool whose programs run already. Returns it and its supervisor's pid."""
-    response = program(MIDWAY + f"time.sleep({pause_s})\nprint(input())")
-    environment = os.environ | {"PYTHONPATH": str(Path(acejax.__file__).parents[1])}
-    command = [sys.executable, "-c", PARENT, response]
-    parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, **how)
-    supervisor = int(parent.stdout.readline())
-    wait_until(lambda: midway(supervisor))
-    return parent, supervisor
+@pytest.fixture
+def start_parent():
+    """Starts a process with a pool, and returns it and its supervisor's pid when programs run there."""
+    started = []
+
+    def start(pause_s, **how):
+        response = program(MIDWAY + f"time.sleep({pause_s})\nprint(input())")
+        environment = os.environ | {"PYTHONPATH": str(Path(acejax.__file__).parents[1])}
+        command = [sys.executable, "-c", PARENT, response]
+        parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, **how)
+        started.append(parent)
+        supervisor = int(parent.stdout.readline())
+        wait_until(lambda: midway(supervisor))
+        return parent, supervisor
+
+    yield start
+    for parent in started:
+        parent.kill()
+        parent.communicate()
 
 
-def test_parent_killed_with_sigkill_leaves_no_process():
+def test_parent_killed_with_sigkill_leaves_no_process(start_parent):
     parent, supervisor = start_parent(600)
     inside = descendants(supervisor) | {supervisor}
     assert len(inside) >= 3
     parent.kill()
     parent.wait()
     wait_all_gone(inside)
-    parent.stdout.close()
 
 
-def test_ctrl_c_reaches_the_parent_alone():
+def test_ctrl_c_reaches_the_parent_alone(start_parent):
     parent, supervisor = start_parent(2, process_group=0)
     os.killpg(parent.pid, signal.SIGINT)
     out, _ = parent.communicate(timeout=BOUND_S)

@@ -350,10 +350,14 @@ pool.submit(problem, 0, "r", {"made_reward:busy": 1.0}).result()
 def test_nothing_outlives_a_parent_that_is_killed(tmp_path, end):
     environment = os.environ | {"PYTHONPATH": str(Path(acejax.__file__).parents[1])}
     parent = subprocess.Popen([sys.executable, "-c", PARENT], env=environment)
-    worker = busy_worker(tmp_path / "mark")
-    parent.send_signal(end)
-    parent.wait()
-    wait_all_gone({worker})
+    try:
+        worker = busy_worker(tmp_path / "mark")
+        parent.send_signal(end)
+        parent.wait(BOUND_S)
+        wait_all_gone({worker})
+    finally:
+        parent.kill()
+        parent.wait()
 
 
 def test_the_command_judges_with_a_reward(tmp_path):
