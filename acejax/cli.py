@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from acejax.config import MEMORY_LIMIT_MB, TIME_LIMIT_S
 from acejax.config_files import dump_yaml, load_config
 from acejax.errors import UserError
 from acejax.heap import keep_freed_memory
@@ -73,30 +74,29 @@ def verify(
         str | None, typer.Option(help="module:function, with verl's or TRL's arguments, instead of our verifiers.")
     ] = None,
     require_think_end: Annotated[bool, typer.Option(help="A response without </think> is wrong.")] = True,
-    time_limit_s: Annotated[float, typer.Option(help="CPU seconds per test where a problem states none.")] = 6.0,
-    memory_limit_mb: Annotated[int, typer.Option(help="MiB where a problem states none.")] = 512,
+    time_limit_s: Annotated[float, typer.Option(help="CPU seconds per test if a problem states none.")] = TIME_LIMIT_S,
+    memory_limit_mb: Annotated[int, typer.Option(help="MiB if a problem states none.")] = MEMORY_LIMIT_MB,
     unsafe: Annotated[bool, typer.Option(help="Run programs even where the sandbox does not hold.")] = False,
 ) -> None:
     """Judge completions and write a verdict for each."""
-    from acejax.verification.plugin import RewardPool
     from acejax.verification.pool import VerificationPool
     from acejax.verification.verify import summary
     from acejax.verification.verify import verify as verify_file
 
-    limits = {
-        "require_think_end": require_think_end,
-        "time_limit_s": time_limit_s,
-        "memory_limit_mb": memory_limit_mb,
-        "unsafe": unsafe,
-    }
-    pool = RewardPool(reward, workers) if reward else VerificationPool(workers, **limits)  # type: ignore[arg-type]
-    with pool, progress_bar("verify") as progress:
-        counts, kept = verify_file(problems, completions, output, pool, workers, progress)
-    Console().print(summary(counts))
-    Console().print(
-        f"{sum(counts.values()):,} verdicts in {output}" + (f", {kept:,} of them from before" if kept else ""),
-        soft_wrap=True,
+    pool = VerificationPool(
+        workers,
+        rewards=[reward] if reward else [],
+        require_think_end=require_think_end,
+        time_limit_s=time_limit_s,
+        memory_limit_mb=memory_limit_mb,
+        unsafe=unsafe,
     )
+    weights = {reward: 1.0} if reward else None
+    with pool, progress_bar("verify") as progress:
+        counts, kept = verify_file(problems, completions, output, pool, workers, progress, weights)
+    Console().print(summary(counts))
+    before = f", {kept:,} of them from before" if kept else ""
+    Console().print(f"{sum(counts.values()):,} verdicts in {output}{before}", soft_wrap=True)
 
 
 @app.command()

@@ -227,11 +227,16 @@ class Update(Strict):
     gap_alarm: Positive = 0.1
 
 
+# Of one test of a program, where neither its problem nor the configuration says otherwise.
+TIME_LIMIT_S = 6.0  # seconds of CPU time
+MEMORY_LIMIT_MB = 512  # MiB
+
+
 class Verification(Strict):
     workers: PositiveInt | None = None
     require_think_end: bool = True
-    time_limit_s: Positive = 6.0
-    memory_limit_mb: PositiveInt = 512
+    time_limit_s: Positive = TIME_LIMIT_S
+    memory_limit_mb: PositiveInt = MEMORY_LIMIT_MB
     max_unjudged: Share = 0.05
     unsafe: bool = False
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal, get_args
 
 from acejax.errors import UserError
-from acejax.problems.problem import Problem
+from acejax.problems.problem import DOMAINS, Problem
 
 Style = Literal["builtin", "chat", "r1", "chatml"]
 
@@ -32,8 +32,11 @@ def question(problem: Problem, style: Style) -> str:
     """The user's turn: the problem's prompt with the instruction of its domain, in style "builtin" an empty form to be
     filled in.
     """
+    own = DOMAINS[problem.domain].instruction
+    if own:
+        return f"{problem.prompt}\n\n{own}"
     if style == "builtin":
-        return problem.prompt + BUILTIN_FORMS[problem.domain]
+        return problem.prompt + BUILTIN_FORMS.get(problem.domain, "")
     if problem.domain == "code":
         asked = STARTER_INSTRUCTION.format(starter=problem.starter_code) if problem.starter_code else CODE_INSTRUCTION
         return f"{problem.prompt}\n\n{asked}"

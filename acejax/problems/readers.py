@@ -13,7 +13,7 @@ from acejax.files import replacing
 from acejax.problems.formats.answers import accepted
 from acejax.problems.formats.common import decoded, refuse
 from acejax.problems.formats.detect import convert
-from acejax.problems.problem import Completion, Domain, Problem, Trace
+from acejax.problems.problem import DOMAINS, Completion, Domain, Problem, Trace, checked_domain
 
 # Columns that hold JSON text in Parquet: their values have no fixed type.
 JSON_COLUMNS = ("tests", "answer", "meta")
@@ -101,7 +101,7 @@ def _from_row(row: dict[str, Any], where: str, path: Path, domain: Domain) -> Pr
                 record[name] = decoded(record[name], where, name)
         if not isinstance(record.get("meta") or {}, Mapping):
             refuse(where, "meta", record["meta"], "give an object")
-        if record["domain"] == "math":
+        if DOMAINS[checked_domain(record["domain"], where)].field == "answer":
             if path.suffix == ".parquet" and str(record.get("answer", "")).startswith(('"', "[")):
                 record["answer"] = decoded(record["answer"], where, "answer")
             record["answer"] = accepted(record, where)[0]
@@ -164,9 +164,7 @@ def read_traces(path: str | Path) -> list[Trace]:
         for name in ("prompt", "response"):
             if not isinstance(row.get(name), str) or not row[name]:
                 raise UserError(f"{where}: field '{name}' is {row.get(name)!r}; give a string that is not empty")
-        domain: Any = row.get("domain") or "math"
-        if domain not in ("math", "code"):
-            raise UserError(f'{where}: field \'domain\' is {domain!r}; use "math" or "code"')
+        domain = checked_domain(row.get("domain") or "math", where)
         number = where.rpartition(":")[2]
         traces.append(
             Trace(

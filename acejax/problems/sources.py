@@ -16,7 +16,7 @@ def gather_problems(sources: Sequence[ProblemSource], seed: int) -> list[Problem
     problems: list[Problem] = []
     for source in sources:
         if source.path is not None:
-            found = read_problems(source.path, domain=source.domain)  # type: ignore[arg-type]
+            found = read_problems(source.path, domain=source.domain)
             problems += found[: source.count]
         else:
             assert source.builtin is not None

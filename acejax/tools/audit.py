@@ -17,8 +17,8 @@ from acejax.problems.problem import Problem
 from acejax.problems.sources import gather_problems
 from acejax.progress import progress_bar
 from acejax.run.records import SAMPLES, read_samples
-from acejax.verification.pool import open_pool
-from acejax.verification.verify import Judge, judged
+from acejax.verification.pool import VerificationPool, open_pool
+from acejax.verification.verify import verdicts
 
 Record = Mapping[str, Any]
 
@@ -73,7 +73,7 @@ class Sources:
         )
 
 
-def audit(samples: Iterator[Record], sources: Sources, pool: Judge, workers: int) -> Audit:
+def audit(samples: Iterator[Record], sources: Sources, pool: VerificationPool, workers: int) -> Audit:
     """Judges each recorded response again, with the problem that `sources` has for it."""
     result = Audit()
     asked: deque[Record] = deque()
@@ -81,13 +81,15 @@ def audit(samples: Iterator[Record], sources: Sources, pool: Judge, workers: int
     def tasks() -> Iterator[tuple[Problem, int, str]]:
         for record in samples:
             problem = sources.problem(record)
-            if problem is None:
+            if "score" in record:
+                result.not_judged["a reward of the run's own gave the verdict"] += 1
+            elif problem is None:
                 result.not_judged["its problem is not found, or has another text today"] += 1
             else:
                 asked.append(record)
                 yield problem, record["sample"], record["response"]
 
-    for verdict in judged(pool, tasks(), workers):
+    for verdict in verdicts(pool, tasks(), workers):
         record = asked.popleft()
         if verdict.verdict == "unjudged":
             result.not_judged[f"the verifier failed ({verdict.reason})"] += 1

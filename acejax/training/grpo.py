@@ -12,7 +12,7 @@ from acejax.config import GrpoStage
 from acejax.errors import UserError
 from acejax.grpo.batch import group_batch, permuted
 from acejax.grpo.packing import Item
-from acejax.problems.problem import Completion
+from acejax.problems.problem import Completion, checked_domain
 from acejax.problems.sources import gather_problems
 from acejax.rollout import Prompt, Rollout, Sample, rollout
 from acejax.training.curriculum import next_batch
@@ -29,6 +29,7 @@ from acejax.training.state import (
 
 def prepare(run: RunState, name: str, stage: GrpoStage) -> list[Prompt]:
     """Reads the stage's problems. Raises UserError where one must not be trained on, or none fits."""
+    checked_domain(stage.domain, f"stages.{name}")
     problems = gather_problems(stage.problems, run.config.seed)
     for problem in problems:
         if problem.tests is not None and problem.tests["kind"] == "script":

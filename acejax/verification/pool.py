@@ -1,11 +1,14 @@
-"""The trainer's side of verification: tasks in, futures of verdicts out. Everything else happens in other processes.
+"""The trainer's side of verification: completions in, futures of verdicts out. Everything else happens in other
+processes.
 
-with VerificationPool(workers=4) as pool:
+with VerificationPool(workers=4, rewards=["my_rewards:brevity"]) as pool:
     verdict = pool.submit(problem, 0, response).result()
+    graded = pool.submit(problem, 0, response, {"verifier": 1.0, "my_rewards:brevity": 0.1}).result()
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import logging
@@ -17,19 +20,22 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
-from concurrent.futures import Future
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, InvalidStateError
+from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal
 
-from acejax.config import Verification
+from acejax.config import MEMORY_LIMIT_MB, TIME_LIMIT_S, Verification
 from acejax.errors import UserError
 from acejax.problems.problem import Problem
-from acejax.verification.verdict import Verdict
-from acejax.verification.worker import CODE, HEADER, MATH
+from acejax.verification.parts import Asked, Pending
+from acejax.verification.verdict import OURS, Verdict
+from acejax.verification.verifier import Settings, Verifier
+from acejax.verification.verifiers import VERIFIERS, reward_verifier
+from acejax.verification.wire import Order, pack
 
-CODE_SLACK_S = 60.0  # on top of the limits of all tests of a program, before its worker counts as hung
 CLOSE_BOUND_S = 10.0
 MAX_PENDING, MAX_PENDING_BYTES = 4096, 256 << 20  # what the pool holds before `submit` waits
 # What the pool's processes see of the environment; nothing secret may be there, since programs run close by.
@@ -42,6 +48,10 @@ class VerificationPool:
     """Judges completions in `workers` processes of their own, under a supervisor that is started fresh, never forked
     from here.
 
+    `rewards` names the functions of a user's ("module:function") that `submit` may be asked for; they run in `workers`
+    more processes, which have this process's environment, working directory and module path, each call for
+    `reward_deadline_s` at most. Raises UserError where one of them cannot be imported or called.
+
     `require_think_end`: a response without `</think>` is wrong. `time_limit_s` (CPU seconds per test) and
     `memory_limit_mb` hold where a problem states none; `math_deadline_s` bounds one mathematics check. `unsafe` runs
     programs even where the sandbox's self-test finds a hole. `backend` forces "bubblewrap" or "rlimits"; by default the
@@ -52,10 +62,12 @@ class VerificationPool:
         self,
         workers: int,
         *,
+        rewards: Sequence[str] = (),
         require_think_end: bool = True,
-        time_limit_s: float = 2.0,
-        memory_limit_mb: int = 512,
+        time_limit_s: float = TIME_LIMIT_S,
+        memory_limit_mb: int = MEMORY_LIMIT_MB,
         math_deadline_s: float = 5.0,
+        reward_deadline_s: float = 60.0,
         unsafe: bool = False,
         backend: Literal["bubblewrap", "rlimits"] | None = None,
         recycle_after: int = 5000,
@@ -63,29 +75,33 @@ class VerificationPool:
     ) -> None:
         if workers < 1:
             raise UserError(f"field 'verification.workers' is {workers}; give at least 1")
-        self._time_limit_s, self._math_deadline_s = time_limit_s, math_deadline_s
         # The workers' temporary files, so that a killed one leaves none behind. Programs pass through it, and cannot
         # list it.
-        self._folder = tempfile.mkdtemp(prefix="acejax-pool-")
-        os.chmod(self._folder, 0o711)
-        settings = {
-            "folder": self._folder,
-            "workers": workers,
-            "require_think_end": require_think_end,
-            "time_limit_s": time_limit_s,
-            "memory_limit_mb": memory_limit_mb,
-            "unsafe": unsafe,
-            "backend": backend,
-            "recycle_after": recycle_after,
-            "recycle_mb": recycle_mb,
-        }
-        self._pending: dict[int, tuple[Future[Verdict], str, int, int]] = {}
+        folder = tempfile.mkdtemp(prefix="acejax-pool-")
+        os.chmod(folder, 0o711)
+        self._settings = Settings(
+            folder=folder,
+            workers=workers,
+            rewards=tuple(dict.fromkeys(rewards)),
+            require_think_end=require_think_end,
+            time_limit_s=time_limit_s,
+            memory_limit_mb=memory_limit_mb,
+            math_deadline_s=math_deadline_s,
+            reward_deadline_s=reward_deadline_s,
+            unsafe=unsafe,
+            backend=backend,
+            recycle_after=recycle_after,
+            recycle_mb=recycle_mb,
+        )
+        self._rewards = {name: reward_verifier(name) for name in self._settings.rewards}
+        self._pending: dict[int, Pending] = {}
         self._pending_bytes = 0
         self._numbers = itertools.count()
         self._lock, self._send_lock = threading.Lock(), threading.Lock()
         self._room = threading.Condition(self._lock)
         self._ended = False
-        self._notices: set[str] = set()
+        self._said: set[str] = set()
+        self._loaded: Future[None] = Future()
         self._stats: dict[str, float] = {
             "judged": 0,
             "unjudged": 0,
@@ -94,6 +110,13 @@ class VerificationPool:
             "flipped": 0,
             "busy_seconds": 0.0,
         }
+        self._start_supervisor()
+        self._reader = threading.Thread(target=self._read, name="acejax-verification", daemon=True)
+        self._reader.start()
+        if self._rewards:
+            self._load_rewards()
+
+    def _start_supervisor(self) -> None:
         self._socket, theirs = socket.socketpair()
         command = [
             sys.executable,
@@ -101,11 +124,11 @@ class VerificationPool:
             "acejax.verification.supervisor",
             str(theirs.fileno()),
             str(os.getpid()),
-            json.dumps(settings),
+            json.dumps(asdict(self._settings)),
         ]
         self._supervisor = subprocess.Popen(
             command,
-            env=_environment(),
+            env=_bare_environment(),
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -113,8 +136,15 @@ class VerificationPool:
         )
         theirs.close()
         self._conn = Connection(os.dup(self._socket.fileno()))
-        self._reader = threading.Thread(target=self._read, name="acejax-verification", daemon=True)
-        self._reader.start()
+
+    def _load_rewards(self) -> None:
+        """Waits until a worker has loaded the rewards: what is wrong with one shows here, not in the first verdict."""
+        try:
+            self._conn.send_bytes(_users_world())
+            self._loaded.result()
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> VerificationPool:
         return self
@@ -122,55 +152,82 @@ class VerificationPool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def submit(self, problem: Problem, sample: int, response: str, weights: Any = None) -> Future[Verdict]:
+    def submit(
+        self,
+        problem: Problem,
+        sample: int,
+        response: str,
+        weights: Mapping[str, float] | None = None,
+    ) -> Future[Verdict]:
         """Queues one response. The future always resolves: to a Verdict, or to UserError where no program may run
         safely.
 
+        Without `weights` the verifier of the problem's domain judges alone, and the verdict has no score. Else their
+        keys are "verifier" (that same one) and names of the pool's `rewards`; the verdict is `combined` from all of
+        them. {"verifier": 1.0} gives the same verdict as None, with a score of 1 or 0.
+
         Waits while the pool holds MAX_PENDING tasks or MAX_PENDING_BYTES, so do not call it from a future's callback.
-        Raises RuntimeError when the pool is closed or its supervisor has died.
+        Raises UserError for weights of something unknown and a problem of an unknown domain, RuntimeError when the pool
+        is closed or its supervisor has died.
         """
-        future: Future[Verdict] = Future()
-        future.set_running_or_notify_cancel()
-        if problem.domain == "math":
-            kind, deadline_s = MATH, self._math_deadline_s
-            task: dict[str, Any] = {"answer": problem.answer}
-        else:
-            tests = problem.tests or {}
-            kind = CODE
-            deadline_s = CODE_SLACK_S + 3 * (problem.time_limit_s or self._time_limit_s) * max(
-                1, len(tests.get("cases") or ())
-            )
-            task = {
-                "id": problem.id,
-                "tests": tests,
-                "time_limit_s": problem.time_limit_s,
-                "memory_limit_mb": problem.memory_limit_mb,
-            }
-        text = json.dumps(task).encode()
-        payload = text + response.encode("utf-8", "replace")
+        names = [OURS] if weights is None else list(weights)
+        parts = {name: self._verifier(name, problem) for name in names}
+        if not parts:
+            raise UserError("the weights of a completion's rewards are empty; give 'verifier' or a module:function")
+        asked = Asked(problem.id, sample, None if weights is None else dict(weights))
+        asked.future.set_running_or_notify_cancel()
+        content = response.encode("utf-8", "replace")
+        for name, verifier in parts.items():
+            self._ask(asked, name, verifier, problem, content)
+        return asked.future
+
+    def _verifier(self, name: str, problem: Problem) -> Verifier:
+        if name != OURS:
+            if name not in self._rewards:
+                given = ", ".join(map(repr, (OURS, *self._rewards)))
+                raise UserError(f"weight of {name!r}: the pool was not started with it; give one of {given}")
+            return self._rewards[name]
+        if problem.domain not in VERIFIERS:
+            known = " or ".join(VERIFIERS)
+            raise UserError(f"{problem.id}: field 'domain' is {problem.domain!r}, which no verifier knows; use {known}")
+        return VERIFIERS[problem.domain]
+
+    def _ask(self, asked: Asked, part: str, verifier: Verifier, problem: Problem, response: bytes) -> None:
+        """Sends one part of a completion to the supervisor, as soon as there is room for it."""
+        task = json.dumps(verifier.task(problem)).encode()
+        size = len(task) + len(response)
         with self._room:
-            while (
-                not self._ended
-                and self._pending
-                and (len(self._pending) >= MAX_PENDING or self._pending_bytes + len(payload) > MAX_PENDING_BYTES)
-            ):
+            while self._is_full(size):
                 self._room.wait()
             if self._ended:
                 raise RuntimeError("the verification pool is closed, or its supervisor has died")
             number = next(self._numbers)
-            self._pending[number] = (future, problem.id, sample, len(payload))
-            self._pending_bytes += len(payload)
+            self._pending[number] = Pending(asked, part, size)
+            self._pending_bytes += size
+        order = Order(
+            number,
+            problem.domain if part == OURS else part,
+            world=verifier.world,
+            deadline_s=verifier.deadline_s(problem, self._settings),
+            second_timeout=verifier.second_timeout,
+            failure=verifier.failure,
+            warm=verifier.warm,
+        )
         try:
             with self._send_lock:
-                self._conn.send_bytes(HEADER.pack(number, kind, deadline_s, len(text)) + payload)
+                self._conn.send_bytes(pack(order, task, response))
         except OSError as error:
             self._give_up()
             raise RuntimeError("the verification pool's supervisor has died") from error
-        return future
+
+    def _is_full(self, size: int) -> bool:
+        if self._ended or not self._pending:
+            return False
+        return len(self._pending) >= MAX_PENDING or self._pending_bytes + size > MAX_PENDING_BYTES
 
     def stats(self) -> dict[str, float]:
-        """Counts since the start: judged, unjudged, retried after a failure of ours, rerun alone because close to a
-        limit of time, flipped by that, and busy_seconds (the checks' own wall time, summed over workers)."""
+        """Counts of completions since the start: judged, unjudged, retried after a failure of ours, rerun alone because
+        close to a limit of time, flipped by that; and busy_seconds (the checks' own wall time, summed over workers)."""
         with self._lock:
             return dict(self._stats)
 
@@ -188,61 +245,115 @@ class VerificationPool:
             self._reader.join(CLOSE_BOUND_S)
         self._conn.close()
         self._socket.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self._settings.folder, ignore_errors=True)
 
     def _read(self) -> None:
         try:
             while True:
-                self._resolve(json.loads(self._conn.recv_bytes()))
+                self._hear(json.loads(self._conn.recv_bytes()))
         except (EOFError, OSError):
             self._give_up()
 
-    def _resolve(self, message: dict[str, Any]) -> None:
+    def _hear(self, message: dict[str, Any]) -> None:
         if "notice" in message:
-            if message["notice"] not in self._notices:
-                self._notices.add(message["notice"])
+            if self._is_news(message["notice"]):
                 log.warning(message["notice"])
-            return
+        elif "loaded" in message:
+            self._end_loading(None)
+        elif "refused" in message:
+            self._end_loading(UserError(message["refused"]))
+        else:
+            self._resolve(message)
+
+    def _end_loading(self, error: Exception | None) -> None:
+        """Lets the constructor go on, or fail; what comes after the first time says nothing new."""
+        with contextlib.suppress(InvalidStateError):
+            if error is None:
+                self._loaded.set_result(None)
+            else:
+                self._loaded.set_exception(error)
+
+    def _is_news(self, text: str) -> bool:
+        news = text not in self._said
+        self._said.add(text)
+        return news
+
+    def _resolve(self, message: dict[str, Any]) -> None:
+        """Adds a part's verdict to its completion, whose future resolves with the last part."""
         with self._lock:
-            entry = self._pending.pop(message["number"], None)
-            if entry is None:
+            pending = self._pending.pop(message["number"], None)
+            if pending is None:
                 return
-            self._pending_bytes -= entry[3]
+            self._pending_bytes -= pending.size
             self._room.notify()
-            self._stats["retried"] += message["failures"] > 0
-            self._stats["rerun"] += "flipped" in message
-            self._stats["flipped"] += message.get("flipped", False)
-            if "verdict" in message:
-                self._stats["unjudged" if message["verdict"] == "unjudged" else "judged"] += 1
-                self._stats["busy_seconds"] += message["seconds"]
-        future, problem_id, sample, _ = entry
+            asked = pending.asked
+            if asked.resolved:  # another part was refused
+                return
+            verdict = None
+            if "fatal" not in message:
+                asked.add(pending.part, message)
+                verdict = asked.verdict()
+            if verdict is not None:
+                self._count(asked, verdict)
+            asked.resolved = "fatal" in message or verdict is not None
         if "fatal" in message:
-            future.set_exception(UserError(message["fatal"]))
+            asked.future.set_exception(UserError(message["fatal"]))
             return
         if message["verdict"] == "unjudged":
-            log.warning("%s sample %d is unjudged: %s", problem_id, sample, message["detail"])
-        future.set_result(Verdict(problem_id, sample, message["verdict"], message["reason"], message["seconds"]))
+            self._log_unjudged(asked, message["reason"], message["detail"])
+        if verdict is not None:
+            asked.future.set_result(verdict)
+
+    def _count(self, asked: Asked, verdict: Verdict) -> None:
+        self._stats["unjudged" if verdict.verdict == "unjudged" else "judged"] += 1
+        self._stats["busy_seconds"] += verdict.seconds
+        for name in asked.told:
+            self._stats[name] += 1
+
+    def _log_unjudged(self, asked: Asked, reason: str, detail: str) -> None:
+        """A failure of ours is logged each time, one of a reward's once a kind: it may be that of every completion."""
+        if reason == "infra" or self._is_news(reason):
+            log.warning("%s sample %d is unjudged (%s): %s", asked.problem_id, asked.sample, reason, detail)
 
     def _give_up(self) -> None:
+        waiting = []
         with self._lock:
             self._ended = True
-            pending, self._pending = self._pending, {}
-            self._stats["unjudged"] += len(pending)
+            for pending in self._pending.values():
+                if not pending.asked.resolved:
+                    pending.asked.resolved = True
+                    waiting.append(pending.asked)
+            self._pending = {}
+            self._stats["unjudged"] += len(waiting)
             self._room.notify_all()
-        for future, problem_id, sample, _ in pending.values():
-            future.set_result(Verdict(problem_id, sample, "unjudged", "infra"))
+        self._end_loading(RuntimeError("the verification pool's supervisor has died"))
+        for asked in waiting:
+            asked.future.set_result(asked.failed())
 
 
-def _environment() -> dict[str, str]:
+def _bare_environment() -> dict[str, str]:
     kept = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
     root = str(Path(__file__).parents[2])
     return kept | {"PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))}
 
 
+def _users_world() -> bytes:
+    """What the workers of a user's rewards are to see: this process's environment, and where it finds modules.
+
+    The working directory comes first: that is where a user's module is looked for.
+    """
+    path = [os.getcwd(), *filter(None, sys.path)]
+    return json.dumps({"environment": dict(os.environ), "path": path}).encode()
+
+
 def open_pool(config: Verification, workers: int | None = None, rewards: Sequence[str] = ()) -> VerificationPool:
-    """The pool that a configuration asks for."""
+    """The pool that a configuration asks for, with as many workers as it says or as there are processors.
+
+    Raises UserError where a reward cannot be loaded.
+    """
     return VerificationPool(
         workers or config.workers or os.cpu_count() or 1,
+        rewards=rewards,
         require_think_end=config.require_think_end,
         time_limit_s=config.time_limit_s,
         memory_limit_mb=config.memory_limit_mb,

@@ -3,37 +3,36 @@ replaces.
 
 Run as a module by `pool.py` with its socket, the trainer's pid and the settings as JSON. Every wait blocks, so an idle
 pool uses no CPU. A task whose worker fails or outlives the task's deadline is tried once more, one whose worker dies up
-to three times, on a fresh worker: one more than may be busy stands by. Failing again makes it unjudged; only a
-mathematics check that runs out of time twice is the answer's own doing, and wrong. A program close to its limit of time
-runs once more while no other does, and that run counts. When the trainer ends, by whatever means, everything here ends.
+to three times, on a fresh worker. Failing again gives it up: its order says as what. A close call runs once more while
+no other task does, and that run counts. When the trainer ends, by whatever means, everything here ends.
+
+Where users' rewards take part, their workers are a crew of their own, and the first message on the socket is what those
+workers are to see. {"loaded"} tells the trainer that one of them is ready, {"refused": text} that none ever will be.
 """
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import json
 import os
 import selectors
 import shutil
 import signal
-import socket
-import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from collections import deque
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any
 
+from acejax.verification.crew import NEVER, Crew, Slot, Task
 from acejax.verification.programs import confine
-from acejax.verification.worker import CODE, CODE_ALONE, HEADER, MATH, WARM
+from acejax.verification.verifier import Settings
+from acejax.verification.wire import order_of, reordered
 
-LOAD_BOUND_S = 120.0  # from handing a task over until the worker has loaded what it needs
 MAX_FAILED_STARTS = 5
-MAX_FAILURES, MAX_CRASHES = (
-    2,
-    4,
-)  # of one task, before it is given up; whoever kills workers at random may hit one task again
+# Of one task, before it is given up. Whoever kills workers at random may hit one task again.
+MAX_FAILURES, MAX_CRASHES = 2, 4
 MAX_CLOSE_CALLS = 16  # how many wait, before the other tasks wait for them
 
 
@@ -41,54 +40,29 @@ class Terminated(Exception):
     """SIGTERM has come."""
 
 
-@dataclass
-class Task:
-    number: int
-    kind: int
-    deadline_s: float
-    frame: bytes
-    failures: list[str] = field(default_factory=list)
-    first: dict[str, Any] | None = None  # what a close call came to; it runs alone now
-
-
-@dataclass
-class Slot:
-    """A worker process and the task it holds."""
-
-    process: subprocess.Popen[bytes]
-    conn: Connection
-    must_answer: float
-    task: Task | None = None
-    ready: bool = False
-    warm: bool = False
-    begun: bool = False
-    judged: int = 0
-
-
 class Supervisor:
-    def __init__(self, parent: Connection, settings: dict[str, Any]) -> None:
-        self.parent, self.settings = parent, settings
-        self.queue: collections.deque[Task] = collections.deque()
-        self.again: collections.deque[Task] = collections.deque()  # for fresh workers
-        self.close_calls: collections.deque[Task] = collections.deque()
+    def __init__(self, parent: Connection, settings: Settings, message: bytes = b"") -> None:
+        self.parent = parent
+        self.settings = settings
+        self.crews = {"bare": Crew("bare", settings)}
+        if settings.rewards:
+            self.crews["user"] = Crew("user", settings, message)
+        self.close_calls: deque[Task] = deque()
         self.settling = False  # the close calls have their turn
-        self.programs = False  # there have been some, so workers get ready for more
-        self.slots: list[Slot] = []
         self.selector = selectors.DefaultSelector()
-        self.failed_starts = 0
 
     def run(self, parent_pid: int) -> None:
         """Serves until the parent closes its socket or ends."""
         self.selector.register(self.parent, selectors.EVENT_READ, None)
-        with contextlib.suppress(
-            OSError
-        ):  # a forked relative of the parent may hold the socket open: watch the process as well
+        # A forked relative of the parent may hold the socket open: watch the process as well.
+        with contextlib.suppress(OSError):
             self.selector.register(os.pidfd_open(parent_pid), selectors.EVENT_READ, "parent ended")
         if os.getppid() != parent_pid:
             return
         try:
-            for _ in range(self.settings["workers"] + 1):
-                self.start_worker()
+            for crew in self.crews.values():
+                for _ in range(crew.full_size()):
+                    self.welcome(crew.start())
             while self.step():
                 pass
         except (EOFError, ConnectionError, Terminated):
@@ -96,181 +70,213 @@ class Supervisor:
         finally:
             self.end_all()
 
+    def slots(self) -> list[Slot]:
+        return [slot for crew in self.crews.values() for slot in crew.slots]
+
     def step(self) -> bool:
-        soonest = min((slot.must_answer for slot in self.slots), default=float("inf"))
-        timeout = None if soonest == float("inf") else max(0.0, soonest - time.monotonic())
+        soonest = min((slot.must_answer for slot in self.slots()), default=NEVER)
+        timeout = None
+        if soonest != NEVER:
+            timeout = max(0.0, soonest - time.monotonic())
         for key, _ in self.selector.select(timeout):
             if isinstance(key.data, Slot):
-                if key.data in self.slots:
-                    self.hear(key.data)
+                self.hear(key.data)
             elif key.data is None:
                 self.accept(self.parent.recv_bytes())
             else:
                 return False
         now = time.monotonic()
-        for slot in [slot for slot in self.slots if slot.must_answer <= now]:
-            self.replace(slot, "timeout" if slot.begun else "slow to load")
+        for slot in self.slots():
+            if slot.must_answer <= now:
+                self.replace(slot, "timeout" if slot.begun else "slow to load")
         self.deal()
         return True
 
-    def accept(self, frame: bytes) -> None:
-        number, kind, deadline_s, _ = HEADER.unpack_from(frame)
-        self.queue.append(Task(number, kind, deadline_s, frame))
-        if kind == CODE and not self.programs:
-            self.programs = True
-            for slot in [slot for slot in self.slots if slot.ready and slot.task is None]:
-                self.warm(slot)
+    # Tasks: from the trainer to a worker.
 
-    def warm(self, slot: Slot) -> None:
-        """Has a worker start its sandbox before a task needs it."""
-        slot.warm, slot.ready, slot.must_answer = True, False, time.monotonic() + LOAD_BOUND_S
-        self.send(slot, HEADER.pack(0, WARM, 0.0, 0))
+    def accept(self, frame: bytes) -> None:
+        order = order_of(frame)
+        crew = self.crews[order.world]
+        crew.queue.append(Task(order, frame))
+        if order.warm and order.verifier not in crew.warm:
+            crew.warm.append(order.verifier)
+            for slot in crew.idle():
+                self.warm_up(slot)
 
     def deal(self) -> None:
-        """Gives tasks to workers that wait, fresh ones last: they stand by for tasks that failed elsewhere."""
-        idle = sorted((slot for slot in self.slots if slot.ready and slot.task is None), key=lambda slot: -slot.judged)
-        busy = [slot for slot in self.slots if slot.task is not None]
-        waiting = self.queue or self.again
-        self.settling = bool(self.close_calls) and (
-            self.settling or not waiting or len(self.close_calls) >= MAX_CLOSE_CALLS
-        )
+        crews = self.crews.values()
+        busy = [slot for crew in crews for slot in crew.busy()]
+        if not self.close_calls:
+            self.settling = False
+        elif len(self.close_calls) >= MAX_CLOSE_CALLS or not any(crew.queue or crew.again for crew in crews):
+            self.settling = True
         if any(slot.task and slot.task.first for slot in busy):
             return
         if self.settling:
-            if idle and not busy:
-                self.hand(idle[0], self.close_calls.popleft())
+            self.settle(busy)
             return
-        for slot in idle[: self.settings["workers"] - len(busy)]:
+        for crew in crews:
+            self.deal_to(crew)
+
+    def settle(self, busy: list[Slot]) -> None:
+        """Starts one close call, once nothing else runs."""
+        idle = self.crews[self.close_calls[0].order.world].idle()
+        if idle and not busy:
+            self.hand(idle[0], self.close_calls.popleft())
+
+    def deal_to(self, crew: Crew) -> None:
+        idle = crew.idle()
+        for slot in idle[: crew.size - len(crew.busy())]:
             fresh = idle[-1]
-            if self.again and fresh.judged == 0 and fresh.task is None:
-                self.hand(fresh, self.again.popleft())
-            elif self.queue and slot.task is None:
-                self.hand(slot, self.queue.popleft())
+            if crew.again and fresh.judged == 0 and fresh.task is None:
+                self.hand(fresh, crew.again.popleft())
+            elif crew.queue and slot.task is None:
+                self.hand(slot, crew.queue.popleft())
 
     def hand(self, slot: Slot, task: Task) -> None:
-        slot.task, slot.begun, slot.must_answer = task, False, time.monotonic() + LOAD_BOUND_S
-        self.send(slot, task.frame)
-
-    def send(self, slot: Slot, frame: bytes) -> None:
         try:
-            slot.conn.send_bytes(frame)
+            slot.crew.hand(slot, task)
         except OSError:
             self.replace(slot, "crash")
 
+    # Messages: from a worker to the trainer.
+
     def hear(self, slot: Slot) -> None:
+        if slot not in slot.crew.slots:  # it was ended by what another message caused
+            return
         try:
             message = json.loads(slot.conn.recv_bytes())
         except (EOFError, OSError, ValueError):
             self.replace(slot, "crash")
             return
-        task = slot.task
         if "ready" in message:
-            slot.ready, slot.must_answer, self.failed_starts = True, float("inf"), 0
-            if self.programs and not slot.warm:
-                self.warm(slot)
+            self.hear_ready(slot)
+        elif "loading" in message:
+            slot.loading = message["loading"]
         elif "notice" in message:
             self.tell(message)
-        elif "begin" in message and task:
-            slot.begun, slot.must_answer = True, time.monotonic() + task.deadline_s
+        elif "begin" in message and slot.task:
+            slot.begun = True
+            slot.expect(slot.task.order.deadline_s)
         elif "infra" in message:
             self.replace(slot, "infra", message["infra"])
-        elif task:
-            slot.task, slot.must_answer = None, float("inf")
-            slot.judged += 1
-            self.answer(task, message)
-            if (
-                slot.judged >= self.settings["recycle_after"]
-                or _resident(slot.process.pid) > self.settings["recycle_mb"] << 20
-            ):
-                self.end(slot)
-                self.start_worker()
+        elif slot.task:
+            self.hear_verdict(slot, slot.task, message)
+        elif "fatal" in message:
+            self.replace(slot, "fatal", message["fatal"])
+
+    def hear_ready(self, slot: Slot) -> None:
+        crew = slot.crew
+        slot.ready = True
+        slot.must_answer = NEVER
+        crew.failed_starts = 0
+        if not crew.loaded:
+            crew.loaded = True
+            self.tell({"loaded": True})
+        self.warm_up(slot)
+
+    def hear_verdict(self, slot: Slot, task: Task, message: dict[str, Any]) -> None:
+        slot.task = None
+        slot.must_answer = NEVER
+        slot.judged += 1
+        self.answer(task, message)
+        if slot.crew.is_worn(slot):
+            self.end(slot)
+            self.welcome(slot.crew.start())
 
     def answer(self, task: Task, message: dict[str, Any]) -> None:
-        if message.get("near"):
+        if message.get("close_call"):
             task.first = message
-            header = HEADER.unpack_from(task.frame)
-            task.frame = HEADER.pack(header[0], CODE_ALONE, *header[2:]) + task.frame[HEADER.size :]
+            task.order = replace(task.order, alone=True)
+            task.frame = reordered(task.frame, task.order)
             self.close_calls.append(task)
             return
         if task.first:
             message["flipped"] = message.get("verdict") != task.first["verdict"]
-        self.tell(message | {"number": task.number, "failures": len(task.failures)})
-
-    def replace(self, slot: Slot, failure: str, detail: str = "") -> None:
-        """Ends a worker, starts another, and has its task tried again, or gives the task up."""
-        task = slot.task
-        self.end(slot)
-        if not slot.ready:
-            self.failed_starts += 1
-            if self.failed_starts >= MAX_FAILED_STARTS:
-                self.tell({"notice": "the verification workers do not start; the pool gives up"})
-                raise EOFError
-        if task is not None:
-            task.failures.append(failure)
-            if task.first:
-                self.answer(task, task.first | {"near": False})
-            elif len(task.failures) < (MAX_CRASHES if set(task.failures) == {"crash"} else MAX_FAILURES):
-                self.again.append(task)
-            else:
-                hopeless = task.kind == MATH and task.failures == ["timeout", "timeout"]
-                outcome = ("wrong", "timeout", task.deadline_s) if hopeless else ("unjudged", "infra", 0.0)
-                self.answer(
-                    task,
-                    dict(zip(("verdict", "reason", "seconds"), outcome, strict=True)) | {"detail": detail or failure},
-                )
-        self.start_worker()
-
-    def start_worker(self) -> None:
-        ours, theirs = socket.socketpair()
-        command = [
-            sys.executable,
-            "-m",
-            "acejax.verification.worker",
-            str(theirs.fileno()),
-            str(os.getpid()),
-            json.dumps(self.settings),
-        ]
-        process = subprocess.Popen(
-            command,
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            env=os.environ | {"TMPDIR": self.settings["folder"]},
-        )
-        theirs.close()
-        slot = Slot(process, Connection(ours.detach()), time.monotonic() + LOAD_BOUND_S)
-        self.slots.append(slot)
-        self.selector.register(slot.conn, selectors.EVENT_READ, slot)
-
-    def end(self, slot: Slot) -> None:
-        self.slots.remove(slot)
-        self.selector.unregister(slot.conn)
-        slot.process.kill()
-        slot.process.wait()
-        slot.conn.close()
-        self.end_orphans()
-
-    def end_orphans(self) -> None:
-        """Kills and reaps what dead workers left: as subreaper we inherit it."""
-        confine.kill_descendants(spare={slot.process.pid for slot in self.slots})
-
-    def end_all(self) -> None:
-        for slot in self.slots:
-            slot.process.kill()
-        for slot in list(self.slots):
-            self.end(slot)
-        shutil.rmtree(self.settings["folder"], ignore_errors=True)
+        self.tell(message | {"number": task.order.number, "failures": len(task.failures)})
 
     def tell(self, message: dict[str, Any]) -> None:
         self.parent.send_bytes(json.dumps(message).encode())
 
+    # Workers: new ones, and those that failed.
 
-def _resident(pid: int) -> int:
-    """Bytes of memory that a process holds."""
-    try:
-        with open(f"/proc/{pid}/statm") as line:
-            return int(line.read().split()[1]) * os.sysconf("SC_PAGESIZE")
-    except OSError:
-        return 0
+    def welcome(self, slot: Slot) -> None:
+        """Listens to a new worker."""
+        self.selector.register(slot.conn, selectors.EVENT_READ, slot)
+        try:
+            slot.crew.greet(slot)
+        except OSError:
+            self.replace(slot, "crash")
+
+    def warm_up(self, slot: Slot) -> None:
+        verifier = slot.crew.cold(slot)
+        if verifier is None:
+            return
+        try:
+            slot.crew.warm_up(slot, verifier)
+        except OSError:
+            self.replace(slot, "crash")
+
+    def replace(self, slot: Slot, failure: str, detail: str = "") -> None:
+        """Ends a worker, starts another, and has its task tried again, or gives the task up."""
+        self.end(slot)
+        if not slot.ready:
+            self.count_failed_start(slot, failure, detail)
+        if slot.task is not None:
+            self.fail(slot.crew, slot.task, failure, detail)
+        self.welcome(slot.crew.start())
+
+    def count_failed_start(self, slot: Slot, failure: str, detail: str) -> None:
+        """Ends the pool when workers do not start, or when the user's rewards cannot be loaded even once."""
+        crew = slot.crew
+        if slot.loading and not detail:
+            found = {"crash": "died", "slow to load": "did not end"}.get(failure, failure)
+            detail = f"reward '{slot.loading}': its process {found} while it was loaded"
+        if not crew.loaded:
+            self.tell({"refused": detail or f"the rewards' worker failed before it loaded one: {failure}"})
+            raise EOFError
+        crew.failed_starts += 1
+        if crew.failed_starts >= MAX_FAILED_STARTS:
+            found = f" ({detail})" if detail else ""
+            self.tell({"notice": f"the verification workers do not start{found}; the pool gives up"})
+            raise EOFError
+
+    def fail(self, crew: Crew, task: Task, failure: str, detail: str) -> None:
+        task.failures.append(failure)
+        only_crashes = set(task.failures) == {"crash"}
+        bound = MAX_CRASHES if only_crashes else MAX_FAILURES
+        if task.first:
+            self.answer(task, task.first | {"close_call": False})
+        elif len(task.failures) < bound:
+            crew.again.append(task)
+        else:
+            self.give_up(task, detail or failure)
+
+    def give_up(self, task: Task, detail: str) -> None:
+        order = task.order
+        verdict, reason, seconds = "unjudged", order.failure, 0.0
+        if task.failures == ["timeout", "timeout"]:
+            verdict, reason = order.second_timeout
+            seconds = order.deadline_s
+            detail = f"gave no answer in {seconds:g} s, twice"
+        self.answer(task, {"verdict": verdict, "reason": reason, "seconds": seconds, "detail": detail})
+
+    def end(self, slot: Slot) -> None:
+        slot.crew.slots.remove(slot)
+        with contextlib.suppress(KeyError):  # SIGTERM came before it was registered
+            self.selector.unregister(slot.conn)
+        slot.process.kill()
+        slot.process.wait()
+        slot.conn.close()
+        # As subreaper we inherit what dead workers left: kill and reap it.
+        confine.kill_descendants(spare={one.process.pid for one in self.slots()})
+
+    def end_all(self) -> None:
+        for slot in self.slots():
+            slot.process.kill()
+        for slot in self.slots():
+            self.end(slot)
+        shutil.rmtree(self.settings.folder, ignore_errors=True)
 
 
 def _end(*_: object) -> None:
@@ -283,8 +289,16 @@ def main() -> None:
     confine.libc.prctl(confine.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end)
-    handle, parent_pid, settings = int(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3])
-    Supervisor(Connection(handle), settings).run(parent_pid)
+    handle, parent_pid = int(sys.argv[1]), int(sys.argv[2])
+    settings = Settings(**json.loads(sys.argv[3]))
+    parent = Connection(handle)
+    message = b""
+    if settings.rewards:
+        try:
+            message = parent.recv_bytes()
+        except (EOFError, Terminated):
+            return
+    Supervisor(parent, settings, message).run(parent_pid)
 
 
 if __name__ == "__main__":

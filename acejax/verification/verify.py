@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 from rich import box
 from rich.table import Table
@@ -16,17 +16,12 @@ from rich.table import Table
 from acejax.errors import UserError
 from acejax.problems.problem import Problem
 from acejax.problems.readers import read_completions, read_problems
+from acejax.verification.pool import VerificationPool
 from acejax.verification.verdict import Verdict
 
 PENDING_PER_WORKER = 16
 
 Reasons = Counter[tuple[str, str]]  # how many verdicts of each (verdict, reason)
-
-
-class Judge(Protocol):
-    """VerificationPool or RewardPool."""
-
-    def submit(self, problem: Problem, sample: int, response: str) -> Future[Verdict]: ...
 
 
 def summary(counts: Reasons) -> Table:
@@ -40,28 +35,40 @@ def summary(counts: Reasons) -> Table:
     return table
 
 
-def judged(pool: Judge, tasks: Iterable[tuple[Problem, int, str]], workers: int) -> Iterator[Verdict]:
+def verdicts(
+    pool: VerificationPool,
+    tasks: Iterable[tuple[Problem, int, str]],
+    workers: int,
+    weights: Mapping[str, float] | None = None,
+) -> Iterator[Verdict]:
     """The verdict of each (problem, sample, response), in order; a bounded number of tasks is with the pool at a
-    time.
+    time. `weights` are those of `VerificationPool.submit`.
     """
     pending: deque[Future[Verdict]] = deque()
     for problem, sample, response in tasks:
         if len(pending) >= PENDING_PER_WORKER * workers:
             yield pending.popleft().result()
-        pending.append(pool.submit(problem, sample, response))
+        pending.append(pool.submit(problem, sample, response, weights))
     while pending:
         yield pending.popleft().result()
 
 
 def verify(
-    problems: Path, completions: Path, output: Path, pool: Judge, workers: int, progress: Callable[[int, int], None]
+    problems: Path,
+    completions: Path,
+    output: Path,
+    pool: VerificationPool,
+    workers: int,
+    progress: Callable[[int, int], None],
+    weights: Mapping[str, float] | None = None,
 ) -> tuple[Reasons, int]:
     """Judges every completion and appends its verdict to `output` (.jsonl); one that is there already is kept, so a cut
     file goes on.
 
-    `progress` is called with (done, total). Returns how many verdicts of each (verdict, reason) the file then holds,
-    and how many of them it held before. Raises UserError, before anything is judged, where a completion is of no
-    problem or comes twice, naming its line, and where `output` holds the verdicts of other completions.
+    `weights` are those of `VerificationPool.submit`; `progress` is called with (done, total). Returns how many verdicts
+    of each (verdict, reason) the file then holds, and how many of them it held before. Raises UserError, before
+    anything is judged, where a completion is of no problem or comes twice, naming its line, and where `output` holds
+    the verdicts of other completions.
     """
     if output.suffix != ".jsonl":
         raise UserError(f"--output {output}: suffix {output.suffix!r} cannot be appended to; use .jsonl")
@@ -74,7 +81,7 @@ def verify(
         progress(done, len(keys))
         rest = (one for number, (_, one) in enumerate(read_completions(completions)) if number >= done)
         tasks = ((known[one.problem_id], one.sample, one.response) for one in rest)
-        for number, verdict in enumerate(judged(pool, tasks, workers), done + 1):
+        for number, verdict in enumerate(verdicts(pool, tasks, workers, weights), done + 1):
             file.write(json.dumps(verdict.to_record()).encode() + b"\n")
             file.flush()
             counts[verdict.verdict, verdict.reason] += 1
@@ -88,12 +95,14 @@ def _keys(completions: Path, known: dict[str, Problem], problems: Path) -> list[
     for where, one in read_completions(completions):
         if one.problem_id not in known:
             raise UserError(
-                f"{where}: field 'problem_id' is {one.problem_id!r}, which {problems} does not hold; give its problem there"
+                f"{where}: field 'problem_id' is {one.problem_id!r}, which {problems} does not hold; "
+                "give its problem there"
             )
         key = (one.problem_id, one.sample)
         if key in seen:
             raise UserError(
-                f"{where}: sample {one.sample} of {one.problem_id!r} stands at {seen[key]} too; number the samples apart"
+                f"{where}: sample {one.sample} of {one.problem_id!r} stands at {seen[key]} too; "
+                "number the samples apart"
             )
         seen[key] = where
     if not seen:
@@ -111,9 +120,11 @@ def _kept(file: IO[bytes], output: Path, keys: list[tuple[str, int]], counts: Re
         if not line.endswith(b"\n"):
             break
         record = _record(line)
-        if record is None or done >= len(keys) or (record["problem_id"], record["sample"]) != keys[done]:
+        fits = record is not None and done < len(keys) and (record["problem_id"], record["sample"]) == keys[done]
+        if record is None or not fits:
             raise UserError(
-                f"{output}:{number}: not the verdict of completion {number}; choose another --output, or remove the file"
+                f"{output}:{number}: not the verdict of completion {number}; "
+                "choose another --output, or remove the file"
             )
         counts[record["verdict"], record["reason"]] += 1
         done, end = done + 1, end + len(line)
@@ -123,10 +134,11 @@ def _kept(file: IO[bytes], output: Path, keys: list[tuple[str, int]], counts: Re
 
 
 def _record(line: bytes) -> dict[str, Any] | None:
+    """A verdict's record, or None where the line holds none."""
     try:
         record = json.loads(line)
     except ValueError:
         return None
-    return (
-        record if isinstance(record, dict) and {"problem_id", "sample", "verdict", "reason"} <= record.keys() else None
-    )
+    if isinstance(record, dict) and record.keys() >= {"problem_id", "sample", "verdict", "reason"}:
+        return record
+    return None

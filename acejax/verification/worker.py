@@ -1,13 +1,17 @@
 """One worker of the verification pool: takes a task, judges it, answers; one at a time, in one thread.
 
-Run as a module by the supervisor, with the descriptor of its socket and the pool's settings as JSON. It imports neither
-JAX nor numpy, and the mathematics parser and the sandbox only with the first task that needs them.
+Run as a module by the supervisor, with the descriptor of its socket, the supervisor's pid, its world (verifier.py) and
+the pool's settings as JSON. It imports neither JAX nor numpy, and a verifier only with the first task that needs it.
 
-A task arrives as HEADER, the problem as JSON and the response. The worker answers {"begin"} once what it needs is
-loaded, so that the deadline covers the check alone, then one of {"verdict", "reason", "seconds"}, {"infra": detail}
-when the verifier failed, and {"fatal": text} when no program may run here. A verdict that hangs on the machine's mood
-has "near" besides. {"notice": text} is for the person who reads the log. A task of kind WARM is to get ready for
-programs; {"ready"} answers it.
+A worker of world "user" first receives the trainer's environment and module path, then loads all of the user's rewards
+and says {"loading": name} before each. The environment comes through the socket when nobody can read this process any
+more: the command line and the environment that a process starts with are open to others.
+
+The worker says {"ready"} when it can take tasks, or {"fatal": text} when it never can. It answers a task with {"begin"}
+once the verifier is loaded, so that the deadline covers the check alone, then with one of {"verdict", "reason",
+"score", "close_call", "detail", "seconds"}, {"infra": detail} when the verifier failed, and {"fatal": text} when
+somebody must mend something first. {"notice": text} is for the person who reads the log. An order to load and no more
+is answered by {"ready"}.
 """
 
 from __future__ import annotations
@@ -18,37 +22,36 @@ import json
 import os
 import resource
 import signal
-import struct
 import sys
 import time
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from acejax.problems.problem import Problem
+from acejax.errors import UserError
 from acejax.verification.programs import confine
+from acejax.verification.verifier import Finding, Judge, Settings
+from acejax.verification.verifiers import verifier_named
+from acejax.verification.wire import contents_of, order_of
 
-if TYPE_CHECKING:
-    from acejax.verification.programs.sandbox import Sandbox
-
-HEADER = struct.Struct("!QBdI")  # task number, kind, deadline in seconds, bytes of the problem
-MATH, CODE, CODE_ALONE, WARM = range(4)  # CODE_ALONE: with the whole machine to itself, and judged strictly
-MEMO_SIZE = 1024  # verdicts kept, by problem and extracted answer: the answers of a group repeat
+MEMO_SIZE = 1024  # findings kept, by task and extracted answer: the answers of a group repeat
 MEMORY_BYTES = 4 << 30
 
 
-class UnsafeSandbox(Exception):
-    """The sandbox lets something out; no program may run in it."""
-
-
 class Worker:
-    def __init__(self, conn: Connection, settings: dict[str, Any]) -> None:
-        self.conn, self.settings = conn, settings
-        self.sandbox: Sandbox | None = None
-        self.math_ready = False
-        self.memo: dict[tuple[bytes, str], tuple[str, str]] = {}
+    def __init__(self, conn: Connection, settings: Settings) -> None:
+        self.conn = conn
+        self.settings = settings
+        self.judges: dict[str, Judge] = {}
+        self.memo: dict[tuple[str, bytes, str], Finding] = {}
 
     def send(self, message: dict[str, Any]) -> None:
         self.conn.send_bytes(json.dumps(message).encode())
+
+    def load_rewards(self) -> None:
+        """Loads all of the user's rewards: what is wrong with one shows before the first task."""
+        for name in self.settings.rewards:
+            self.send({"loading": name})
+            self.load(name)
 
     def serve(self) -> None:
         self.send({"ready": True})
@@ -57,95 +60,94 @@ class Worker:
                 frame = self.conn.recv_bytes()
             except EOFError:
                 return
-            _, kind, _, size = HEADER.unpack_from(frame)
-            try:
-                if kind == WARM:
-                    with contextlib.suppress(Exception):  # a task will meet the same fault, and tell
-                        self.open_sandbox()
-                    self.send({"ready": True})
-                    continue
-                text, response = frame[HEADER.size : HEADER.size + size], frame[HEADER.size + size :].decode()
-                self.send((self.judge_math if kind == MATH else self.judge_code)(text, response, kind == CODE_ALONE))
-            except UnsafeSandbox as error:
-                self.send({"fatal": str(error)})
-            except Exception as error:  # whatever went wrong is ours: a fresh worker tries again
-                self.send({"infra": f"{type(error).__name__}: {error}"[:500]})
+            self.send(self.answer(frame))
 
-    def judge_math(self, text: bytes, response: str, _: bool) -> dict[str, Any]:
-        from acejax.verification.math.judge import extract_boxed, judge_answer
-
-        if not self.math_ready:
-            judge_answer(r"\sqrt{12}", [r"2\sqrt{3}"])  # loads what a symbolic check needs
-            self.math_ready = True
+    def answer(self, frame: bytes) -> dict[str, Any]:
+        order = order_of(frame)
+        if order.load_only:
+            with contextlib.suppress(Exception):  # a task will meet the same fault, and tell
+                self.load(order.verifier)
+            return {"ready": True}
+        try:
+            judge = self.load(order.verifier)
+        except UserError as error:
+            return {"fatal": str(error)}
+        except Exception as error:
+            return _infra(error)
         self.send({"begin": True})
         began = time.monotonic()
-        answer, reason = extract_boxed(response, self.settings["require_think_end"])
+        try:
+            task, response = contents_of(frame)
+            finding = self.judge(judge, order.verifier, task, response.decode(), order.alone)
+        except Exception as error:
+            return _infra(error)
+        return vars(finding) | {"seconds": time.monotonic() - began}
+
+    def load(self, name: str) -> Judge:
+        if name not in self.judges:
+            load = verifier_named(name).load
+            self.judges[name] = load(self.settings, lambda text: self.send({"notice": text}))
+        return self.judges[name]
+
+    def judge(self, judge: Judge, name: str, task: bytes, response: str, alone: bool) -> Finding:
+        answer, reason = judge.extract(response)
         if answer is None:
-            return {"verdict": "wrong", "reason": reason, "seconds": time.monotonic() - began}
-        key = (hashlib.sha256(text).digest(), answer)
-        if key not in self.memo:
-            self.remember(key, judge_answer(answer, json.loads(text)["answer"]))
-        verdict, reason = self.memo[key]
-        return {"verdict": verdict, "reason": reason, "seconds": time.monotonic() - began}
-
-    def judge_code(self, text: bytes, response: str, alone: bool) -> dict[str, Any]:
-        from acejax.verification.programs.judge import extract_code, judge_program
-
-        sandbox = self.open_sandbox()
-        self.send({"begin": True})
-        began = time.monotonic()
-        source, reason = extract_code(response, self.settings["require_think_end"])
-        if source is None:
-            return {"verdict": "wrong", "reason": reason, "seconds": time.monotonic() - began}
-        key, near = (hashlib.sha256(text).digest(), source), False
+            return Finding("wrong", reason)
+        key = (name, hashlib.sha256(task).digest(), answer)
         if key in self.memo and not alone:
-            verdict, reason = self.memo[key]
-        else:
-            verdict, reason, near = judge_program(
-                source, Problem(domain="code", prompt="", **json.loads(text)), sandbox, alone
-            )
-            if not near:
-                self.remember(key, (verdict, reason))
-        return {"verdict": verdict, "reason": reason, "near": near, "seconds": time.monotonic() - began}
+            return self.memo[key]
+        finding = judge.judge(json.loads(task), answer, alone)
+        if verifier_named(name).remembers and not finding.close_call:
+            self.remember(key, finding)
+        return finding
 
-    def remember(self, key: tuple[bytes, str], verdict: tuple[str, str]) -> None:
+    def remember(self, key: tuple[str, bytes, str], finding: Finding) -> None:
         if len(self.memo) >= MEMO_SIZE:
             del self.memo[next(iter(self.memo))]
-        self.memo[key] = verdict
+        self.memo[key] = finding
 
-    def open_sandbox(self) -> Sandbox:
-        """The worker's sandbox, started and tested with its first program. What the test finds stops the pool, unless
-        unsafe.
-        """
-        if self.sandbox is None:
-            from acejax.verification.programs.sandbox import Sandbox
 
-            sandbox = Sandbox(self.settings["backend"], self.settings["time_limit_s"], self.settings["memory_limit_mb"])
-            leaks = sandbox.self_test()
-            if sandbox.notice:
-                self.send({"notice": sandbox.notice})
-            if leaks and not self.settings["unsafe"]:
-                found = ", ".join(leaks)
-                raise UnsafeSandbox(
-                    f"the {sandbox.backend} sandbox does not hold here ({found}): apt-get install bubblewrap, or unsafe: true"
-                )
-            self.sandbox = sandbox
-        return self.sandbox
+def _infra(error: Exception) -> dict[str, Any]:
+    """Whatever went wrong is ours: a fresh worker tries again."""
+    return {"infra": f"{type(error).__name__}: {error}"[:500]}
+
+
+def _enter_world(message: bytes) -> None:
+    """Takes on the environment and the module path of the trainer."""
+    world = json.loads(message)
+    os.environ.clear()
+    os.environ.update(world["environment"])
+    time.tzset()
+    sys.path[:] = world["path"]
+
+
+def _limit_memory() -> None:
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    soft = MEMORY_BYTES
+    if hard != resource.RLIM_INFINITY:
+        soft = min(hard, soft)
+    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def main() -> None:
     # The supervisor's end takes us along; no debugger, and no program under our user id, may read our memory.
     confine.libc.prctl(confine.PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     confine.libc.prctl(confine.PR_SET_DUMPABLE, 0, 0, 0, 0)
-    handle, parent, settings = int(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3])
-    if os.getppid() != parent:
+    handle, parent, world, settings = sys.argv[1:]
+    if os.getppid() != int(parent):
         return
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-    resource.setrlimit(
-        resource.RLIMIT_AS, (MEMORY_BYTES if hard == resource.RLIM_INFINITY else min(hard, MEMORY_BYTES), hard)
-    )
-    Worker(Connection(handle), settings).serve()
+    worker = Worker(Connection(int(handle)), Settings(**json.loads(settings)))
+    if world == "bare":
+        _limit_memory()
+    else:
+        _enter_world(worker.conn.recv_bytes())
+        try:
+            worker.load_rewards()
+        except UserError as error:
+            worker.send({"fatal": str(error)})
+            return
+    worker.serve()
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from acejax.errors import UserError
 from acejax.problems.problem import Problem
 from acejax.problems.readers import write_records
 from acejax.verification.verdict import Verdict
-from acejax.verification.verify import PENDING_PER_WORKER, judged, verify
+from acejax.verification.verify import PENDING_PER_WORKER, verdicts, verify
 
 PROBLEMS = [
     Problem("m", "math", "2+2?", "s", ("4", "four")),
@@ -47,7 +47,7 @@ class Counting:
     def __init__(self):
         self.asked = []
 
-    def submit(self, problem, sample, response):
+    def submit(self, problem, sample, response, weights=None):
         self.asked.append((problem.id, sample, response))
         future = Future()
         future.set_result(Verdict(problem.id, sample, "correct", "ok"))
@@ -62,7 +62,7 @@ def test_the_command_judges_and_says_so(files):
     problems, completions, output = files
     options = ["--problems", problems, "--completions", completions, "--output", output, "--workers", "1"]
     command = [sys.executable, "-m", "acejax.cli", "verify", *map(str, options)]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    run = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert run.returncode == 0, run.stderr
     assert [(r["problem_id"], r["sample"], r["verdict"], r["reason"]) for r in records(output)] == [
         (*r[:2], *r[3:]) for r in RESPONSES
@@ -72,7 +72,7 @@ def test_the_command_judges_and_says_so(files):
     assert ["correct", "ok", "3", "60.0%"] in rows and ["wrong", "mismatch", "1", "20.0%"] in rows
     whole = output.read_bytes()
     output.write_bytes(whole[:-30])
-    again = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    again = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert again.returncode == 0 and "5 verdicts" in again.stdout and "4 of them from before" in again.stdout
     assert [r["reason"] for r in records(output)] == [r[4] for r in RESPONSES]
 
@@ -141,7 +141,7 @@ def test_a_bounded_number_of_tasks_is_pending_and_order_is_kept():
     class Late:
         """Answers the oldest task only when it is about to be waited for, the newest first."""
 
-        def submit(self, problem, sample, response):
+        def submit(self, problem, sample, response, weights=None):
             future = Future()
             pending.append(future)
             if len(pending) >= PENDING_PER_WORKER:
@@ -152,6 +152,6 @@ def test_a_bounded_number_of_tasks_is_pending_and_order_is_kept():
 
     taken = []
     tasks = ((PROBLEMS[0], taken.append(number) or number, "r") for number in range(PENDING_PER_WORKER * 3))
-    stream = judged(Late(), tasks, 1)
+    stream = verdicts(Late(), tasks, 1)
     assert next(stream).sample == 0 and len(taken) == PENDING_PER_WORKER + 1
     assert [verdict.sample for verdict in stream] == [*range(1, PENDING_PER_WORKER * 3)]
