@@ -237,6 +237,7 @@ class Verification(Strict):
     require_think_end: bool = True
     time_limit_s: Positive = TIME_LIMIT_S
     memory_limit_mb: PositiveInt = MEMORY_LIMIT_MB
+    reward_deadline_s: Positive = 60.0
     max_unjudged: Share = 0.05
     unsafe: bool = False
 

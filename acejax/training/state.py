@@ -12,6 +12,7 @@ from typing import Any, cast
 from jax.sharding import Mesh
 
 from acejax.config import RunConfig, StageBase
+from acejax.errors import UserError
 from acejax.evaluation.evaluate import HeldOut
 from acejax.grpo.packing import Item, empty_rows, pack
 from acejax.grpo.update import Optimizer, compile_micro_batches, update
@@ -115,15 +116,22 @@ def take_update(run: RunState, stage: StageBase, items: Sequence[Item], temperat
 
 
 def refuse_unjudged(run: RunState, result: Rollout) -> None:
-    """Raises RuntimeError where the verifier failed on more than verification.max_unjudged of the completions."""
+    """Raises an error where more than verification.max_unjudged of the completions were not judged: UserError where it
+    is a reward of the user's that fails, else RuntimeError.
+    """
     limit = run.config.verification.max_unjudged
-    if result.unjudged > limit:
-        verdicts = [one.verdict for group in result.groups for one in group]
-        reasons = sorted({verdict.reason for verdict in verdicts if verdict.verdict == "unjudged"})
-        raise RuntimeError(
-            f"step {run.host.generation}: the verifier failed on {result.unjudged:.0%} of the completions "
-            f"({', '.join(reasons)}; verification.max_unjudged={limit:.0%}); the last checkpoint is untouched"
+    if result.unjudged <= limit:
+        return
+    verdicts = [one.verdict for group in result.groups for one in group]
+    reasons = sorted({verdict.reason for verdict in verdicts if verdict.verdict == "unjudged"})
+    what = f"{result.unjudged:.0%} of the completions are unjudged ({', '.join(reasons)}), "
+    what += f"verification.max_unjudged={limit:.0%}"
+    failing = [name for name in run.config.reward_names() if any(name in reason for reason in reasons)]
+    if failing:
+        raise UserError(
+            f"step {run.host.generation}: {what}; mend {' and '.join(failing)}, then go on from the last checkpoint"
         )
+    raise RuntimeError(f"step {run.host.generation}: {what}; the last checkpoint is untouched")
 
 
 def write_samples(run: RunState, prompts: Sequence[Prompt], result: Rollout, stage: str, step: int, count: int) -> None:

@@ -357,5 +357,6 @@ def open_pool(config: Verification, workers: int | None = None, rewards: Sequenc
         require_think_end=config.require_think_end,
         time_limit_s=config.time_limit_s,
         memory_limit_mb=config.memory_limit_mb,
+        reward_deadline_s=config.reward_deadline_s,
         unsafe=config.unsafe,
     )
