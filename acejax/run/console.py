@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, TextIO
+from typing import Any, Literal, NamedTuple, TextIO
 
 from rich import box
 from rich.console import Console
@@ -33,7 +34,33 @@ COLORS: Mapping[Phase, str] = {
 BAR_CELLS = 16
 # Without a terminal nothing shows that a long phase goes on, so a line says so this often.
 HEARTBEAT_SECONDS = 60.0
+# So many lines tell a stage of supervised training.
 SFT_LINES = 10
+# The first columns of the closing table are words, the others numbers.
+WORD_COLUMNS = 2
+Record = Mapping[str, Any]
+
+
+class Progress(NamedTuple):
+    """What the run does now, and how much of it is done, as far as that is known."""
+
+    phase: Phase
+    done: int | None
+    total: int | None
+
+    @property
+    def text(self) -> str:
+        if self.done is None:
+            return self.phase
+        if not self.total:
+            return f"{self.phase} {self.done}"
+        return f"{self.phase} {self.done}/{self.total}"
+
+    @property
+    def share(self) -> float | None:
+        if self.done is None or not self.total:
+            return None
+        return min(1.0, self.done / self.total)
 
 
 class RunConsole:
@@ -48,13 +75,19 @@ class RunConsole:
         self._console = console or Console(highlight=False, soft_wrap=True)
         self._place = ""
         self._stage_steps: int | None = None
-        self._last: Mapping[str, Any] = {}
-        self._phase: tuple[Phase, int | None, int | None] | None = None
+        self._last: Record = {}
+        self._progress: Progress | None = None
         self._ends_at: float | None = None
         self._spoke_at = time.monotonic()
         self._live: Live | None = None
-        if self._console.is_terminal and not self._console.is_dumb_terminal and not self._quiet:
-            self._live = Live(console=self._console, get_renderable=self._status, refresh_per_second=4, transient=True)
+        can_redraw = self._console.is_terminal and not self._console.is_dumb_terminal
+        if can_redraw and not self._quiet:
+            self._live = Live(
+                console=self._console,
+                get_renderable=self._status,
+                refresh_per_second=4,
+                transient=True,
+            )
             self._live.start()
 
     def __enter__(self) -> RunConsole:
@@ -78,68 +111,76 @@ class RunConsole:
 
     def stage_begin(self, name: str, kind: str, domain: str, steps: int | None) -> None:
         """Announces a stage; `steps` is the planned number, None where a stopping rule alone decides."""
-        self._place, self._stage_steps, self._last, self._phase = name, steps, {}, None
-        length = "" if steps is None else f", {steps} steps"
+        self._place = name
+        self._stage_steps = steps
+        self._last = {}
+        self._progress = None
+        length = ""
+        if steps is not None:
+            length = f", {steps} steps"
         self.say(f"stage {name}: {kind} on {domain}{length}", style="bold")
 
     def phase(self, phase: Phase, done: int | None = None, total: int | None = None) -> None:
         """What the run does now, and how much of it is done. On a terminal this changes the status line only."""
-        self._phase = (phase, done, total)
-        if self._live is None and time.monotonic() - self._spoke_at > HEARTBEAT_SECONDS:
-            self.say("  ".join(part for part in (self._place, self._phase_text(), self._left_text()) if part))
+        self._progress = Progress(phase, done, total)
+        silent = time.monotonic() - self._spoke_at
+        if self._live is None and silent > HEARTBEAT_SECONDS:
+            self.say(_joined([self._place, self._progress.text, self._left_text()]))
 
     def remaining(self, seconds: float | None) -> None:
         """Tells how long the whole run will still take; the status line counts down from there."""
-        self._ends_at = None if seconds is None else time.monotonic() + seconds
+        self._ends_at = None
+        if seconds is not None:
+            self._ends_at = time.monotonic() + seconds
 
-    def step(self, record: Mapping[str, Any]) -> None:
+    def step(self, record: Record) -> None:
         """Prints a step's record (metrics.jsonl, kind "step"): each of GRPO's, about ten per stage of supervised
         training.
         """
         self._last = record
-        number, planned = record.get("stage_step"), record.get("stage_steps", self._stage_steps)
-        if "reward" not in record:
-            every = max(1, round((planned or SFT_LINES) / SFT_LINES))
-            if number is not None and number % every and number not in (1, planned):
-                return
-            parts = [_number("loss", record.get("loss"), ".4f"), _number("grad norm", record.get("grad_norm"), ".2f")]
-            parts.append(_number("tokens", record.get("tokens"), ",.0f"))
+        if "reward" in record:
+            measured = _reinforced(record)
+        elif self._is_told(record):
+            measured = _supervised(record)
         else:
-            parts = [
-                _number("reward", record.get("reward"), ".3f"),
-                _number("length", record.get("length_mean"), ".0f"),
-                _share("cut", record.get("truncated") or None),
-                _share("unjudged", record.get("unjudged") or None),
-                _number("flipped", record.get("verify_flipped") or None, ".0f"),
-                _seconds(record, ("sample", "verify", "update")),
-            ]
-        self.say("  ".join(part for part in (self._step_text(record), *parts, self._left_text()) if part))
+            return
+        self.say(_joined([self._step_text(record), *measured, self._left_text()]))
 
-    def eval(self, record: Mapping[str, Any]) -> None:
+    def _is_told(self, record: Record) -> bool:
+        """Whether a supervised step is the stage's first or last, or one of the few between."""
+        at = record.get("stage_step")
+        if at is None:
+            return True
+        planned = record.get("stage_steps", self._stage_steps)
+        every = max(1, round((planned or SFT_LINES) / SFT_LINES))
+        return at % every == 0 or at in (1, planned)
+
+    def eval(self, record: Record) -> None:
         """Prints a measurement on held-out problems (metrics.jsonl, kind "eval")."""
         k = record.get("k", "k")
-        head = f"held-out {record.get('domain')} ({record.get('split')}, {record.get('problems')} problems)"
-        took = _number("in", record.get("seconds"), ".1f")
-        shares = [
-            f"{field}@{k} {with_interval(record, field)}" for field in ("avg", "pass") if record.get(field) is not None
-        ]
-        self.say("  ".join([f"{record.get('stage')}  {head}:", *shares, *([took + "s"] if took else [])]), style="cyan")
+        held_out = f"held-out {record.get('domain')} ({record.get('split')}, {record.get('problems')} problems)"
+        parts = [f"{record.get('stage')}  {held_out}:"]
+        for field in ("avg", "pass"):
+            if record.get(field) is not None:
+                parts.append(f"{field}@{k} {with_interval(record, field)}")
+        if record.get("seconds") is not None:
+            parts.append(f"in {record['seconds']:.1f}s")
+        self.say(_joined(parts), style="cyan")
 
-    def closing_table(self, entries: Sequence[Mapping[str, Any]]) -> None:
+    def closing_table(self, entries: Sequence[Record]) -> None:
         """Prints summary.json's entries per domain, with intervals and the gain in points; nothing where there is one
         boundary only, and so nothing to compare.
         """
-        if len({entry["stage"] for entry in entries}) < 2:
+        boundaries = {entry["stage"] for entry in entries}
+        if len(boundaries) < 2:
             return
         header, rows = comparison(entries)
-        rendered = io.StringIO()
-        Console(file=rendered, width=200, color_system=None).print(_table(header, rows, box.MARKDOWN))
-        plain = "\n".join(line.rstrip() for line in rendered.getvalue().splitlines() if line.strip())
-        self._phase = None
+        plain = _markdown(header, rows)
+        self._progress = None
         self.say("held-out problems, before and after (95% intervals; gain in points of avg)", style="bold")
         self._write_log(plain)
         if not self._quiet:
-            self._print(_table(header, rows, box.SIMPLE_HEAD), plain)
+            self._print(_narrow_table(header, rows), plain)
 
     def close(self) -> None:
         """Takes the status line away and closes the log; may be called twice."""
@@ -160,71 +201,123 @@ class RunConsole:
             print(plain, file=self._console.file, flush=True)
 
     def _step_text(self, record: Mapping[str, Any]) -> str:
-        number, planned = record.get("stage_step"), record.get("stage_steps") or self._stage_steps
-        if number is None:
-            return f"{record.get('stage') or self._place}"
-        count = f"{number:>{len(str(planned))}}/{planned}" if planned else f"{number}"
-        return f"{record.get('stage') or self._place}  step {count}"
-
-    def _phase_text(self) -> str:
-        if self._phase is None:
-            return ""
-        name, done, total = self._phase
-        if done is None:
-            return name
-        return f"{name} {done}/{total}" if total else f"{name} {done}"
+        place = record.get("stage") or self._place
+        at = record.get("stage_step")
+        planned = record.get("stage_steps") or self._stage_steps
+        if at is None:
+            return str(place)
+        if not planned:
+            return f"{place}  step {at}"
+        width = len(str(planned))
+        return f"{place}  step {at:>{width}}/{planned}"
 
     def _left_text(self) -> str:
-        return "" if self._ends_at is None else f"{clock(self._ends_at - time.monotonic())} left"
+        if self._ends_at is None:
+            return ""
+        seconds = self._ends_at - time.monotonic()
+        return f"{clock(seconds)} left"
 
     def _status(self) -> Text:
         status = Text(no_wrap=True, overflow="ellipsis")
-        if self._phase is not None:
-            name, done, total = self._phase
-            status.append(self._phase_text(), style=f"bold {COLORS[name]}")
-            if done is not None and total:
-                full = round(BAR_CELLS * min(1.0, done / total))
-                status.append(" " + "━" * full, style=COLORS[name]).append(
-                    "━" * (BAR_CELLS - full), style="bright_black"
-                )
-        last = self._last
-        place = self._step_text(last) if last else self._place
-        measure = "reward" if "reward" in last else "loss"
-        parts = [
+        # Rich asks from a thread of its own: what is read here is read once.
+        progress, last = self._progress, self._last
+        if progress is not None:
+            _draw_progress(status, progress)
+        place = self._place
+        if last:
+            place = self._step_text(last)
+        measure = "loss"
+        if "reward" in last:
+            measure = "reward"
+        parts = (
             place,
             _number(measure, last.get(measure), ".3f"),
             _number("length", last.get("length_mean"), ".0f"),
-        ]
-        for part in (*parts, self._left_text()):
-            if part:
-                status.append("  " if status else "").append(part)
+            self._left_text(),
+        )
+        for part in filter(None, parts):
+            if status:
+                status.append("  ")
+            status.append(part)
         return status
 
 
+def _draw_progress(status: Text, progress: Progress) -> None:
+    color = COLORS[progress.phase]
+    status.append(progress.text, style=f"bold {color}")
+    if progress.share is None:
+        return
+    full = round(BAR_CELLS * progress.share)
+    status.append(" " + "━" * full, style=color)
+    status.append("━" * (BAR_CELLS - full), style="bright_black")
+
+
+def _reinforced(record: Record) -> list[str]:
+    """What is told of a step on completions; what went wrong only where something did."""
+    return [
+        _number("reward", record.get("reward"), ".3f"),
+        _number("length", record.get("length_mean"), ".0f"),
+        _share("cut", record.get("truncated")),
+        _share("unjudged", record.get("unjudged")),
+        _number("flipped", record.get("verify_flipped") or None, ".0f"),
+        _seconds(record, ("sample", "verify", "update")),
+    ]
+
+
+def _supervised(record: Record) -> list[str]:
+    return [
+        _number("loss", record.get("loss"), ".4f"),
+        _number("grad norm", record.get("grad_norm"), ".2f"),
+        _number("tokens", record.get("tokens"), ",.0f"),
+    ]
+
+
 def _number(label: str, value: float | None, form: str) -> str:
-    return "" if value is None else f"{label} {value:{form}}"
+    if value is None:
+        return ""
+    return f"{label} {value:{form}}"
 
 
 def _share(label: str, value: float | None) -> str:
-    return "" if value is None else f"{label} {percent(value, 0)}"
+    if not value:
+        return ""
+    return f"{label} {percent(value, 0)}"
 
 
-def _seconds(record: Mapping[str, Any], phases: Sequence[str]) -> str:
-    return " ".join(
-        f"{name} {record[f'seconds_{name}']:.1f}s" for name in phases if record.get(f"seconds_{name}") is not None
-    )
+def _seconds(record: Record, phases: Sequence[str]) -> str:
+    took = {name: record.get(f"seconds_{name}") for name in phases}
+    return " ".join(f"{name} {seconds:.1f}s" for name, seconds in took.items() if seconds is not None)
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]], style: box.Box) -> Table:
-    # Edges and padding are spared so that the table stands unbroken in 80 columns; Markdown needs its edges.
-    edges = style is box.MARKDOWN
-    table = Table(box=style, show_edge=edges, pad_edge=edges, collapse_padding=not edges)
-    for number, name in enumerate(header):
-        table.add_column(name, justify="left" if number < 2 else "right")
-    previous = None
+def _joined(parts: Iterable[str]) -> str:
+    """One line of the parts that say something."""
+    return "  ".join(filter(None, parts))
+
+
+def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    table = Table(box=box.MARKDOWN)
+    _add_columns(table, header)
     for row in rows:
-        if previous not in (None, row[0]) and style is not box.MARKDOWN:
-            table.add_section()
         table.add_row(*row)
-        previous = row[0]
+    rendered = io.StringIO()
+    Console(file=rendered, width=200, color_system=None).print(table)
+    lines = rendered.getvalue().splitlines()
+    return "\n".join(line.rstrip() for line in lines if line.strip())
+
+
+def _narrow_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table for a terminal, a section per domain. Edges and padding are spared: it stands unbroken in 80 columns."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
+    _add_columns(table, header)
+    for _, of_domain in groupby(rows, key=lambda row: row[0]):
+        table.add_section()
+        for row in of_domain:
+            table.add_row(*row)
     return table
+
+
+def _add_columns(table: Table, header: Sequence[str]) -> None:
+    for name in header[:WORD_COLUMNS]:
+        table.add_column(name)
+    for name in header[WORD_COLUMNS:]:
+        table.add_column(name, justify="right")

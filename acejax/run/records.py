@@ -148,15 +148,6 @@ def read_summary(folder: Path) -> list[dict[str, Any]]:
     return []
 
 
-def latest_eval(records: Iterable[Mapping[str, Any]], domain: str, split: str | None = None) -> dict[str, Any] | None:
-    """The last measurement of a domain, on one split or on any; None if there is none."""
-    found = None
-    for record in records:
-        if record.get("kind") == "eval" and record.get("domain") == domain and split in (None, record.get("split")):
-            found = dict(record)
-    return found
-
-
 def _json_value(value: Any) -> Any:
     """The value as JSON can hold it: array scalars become Python numbers, numbers that are not finite become None."""
     if isinstance(value, Mapping):

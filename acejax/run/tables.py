@@ -6,47 +6,83 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-
-def gain_points(start: Mapping[str, Any], end: Mapping[str, Any], field: str = "avg") -> float | None:
-    """How much `field` (0 to 1) rose, in percentage points; None where either value is missing."""
-    before, after = start.get(field), end.get(field)
-    return None if before is None or after is None else 100 * (after - before)
+Entry = Mapping[str, Any]
 
 
-def comparison(entries: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+def comparison(entries: Sequence[Entry]) -> tuple[list[str], list[list[str]]]:
     """Entries of summary.json as the header and the rows of a table: a domain's measurements in order, each with its
     gain on the first.
 
-    Shares are percentages with their 95% intervals, gains are points of avg@k.
+    Shares are percentages with their 95% intervals, gains are points of avg@k. Where k differs each row names its own.
     """
     counts = {entry.get("k") for entry in entries}
-    k = str(counts.pop()) if len(counts) == 1 else "k"
-    header = ["domain", "measured", f"avg@{k}", f"pass@{k}", "gain", "problems"]
+    k = "k"
+    if len(counts) == 1:
+        k = str(counts.pop())
+    header = [
+        "domain",
+        "measured",
+        f"avg@{k}",
+        f"pass@{k}",
+        "gain",
+        "problems",
+    ]
+    of_domain: dict[Any, list[Entry]] = {}
+    for entry in entries:
+        of_domain.setdefault(entry.get("domain"), []).append(entry)
     rows = []
-    for domain in dict.fromkeys(entry.get("domain") for entry in entries):
-        mine = [entry for entry in entries if entry.get("domain") == domain]
-        for number, entry in enumerate(mine):
-            gain = gain_points(mine[0], entry) if number else None
-            row = [str(domain), str(entry.get("stage", "")) + (f" (k={entry.get('k')})" if k == "k" else "")]
-            row += [with_interval(entry, "avg"), with_interval(entry, "pass")]
-            rows.append([*row, "" if gain is None else f"{gain:+.1f}", str(entry.get("problems", ""))])
+    for mine in of_domain.values():
+        gains = ["", *(_gain(mine[0], entry) for entry in mine[1:])]
+        for entry, gain in zip(mine, gains, strict=True):
+            rows.append(_row(entry, gain, names_k=k == "k"))
     return header, rows
+
+
+def _row(entry: Entry, gain: str, names_k: bool) -> list[str]:
+    measured = str(entry.get("stage", ""))
+    if names_k:
+        measured += f" (k={entry.get('k')})"
+    return [
+        str(entry.get("domain")),
+        measured,
+        with_interval(entry, "avg"),
+        with_interval(entry, "pass"),
+        gain,
+        str(entry.get("problems", "")),
+    ]
+
+
+def _gain(start: Entry, end: Entry) -> str:
+    """How much avg (0 to 1) rose, in percentage points; empty where either value is missing."""
+    before, after = start.get("avg"), end.get("avg")
+    if before is None or after is None:
+        return ""
+    return f"{100 * (after - before):+.1f}"
 
 
 def percent(value: float | None, digits: int = 1) -> str:
     """A share of 0 to 1 as "31.2%"; "-" if it is missing or not a number."""
-    return "-" if value is None or math.isnan(value) else f"{100 * value:.{digits}f}%"
+    if value is None or math.isnan(value):
+        return "-"
+    return f"{100 * value:.{digits}f}%"
 
 
-def with_interval(record: Mapping[str, Any], field: str) -> str:
+def with_interval(record: Entry, field: str) -> str:
     """A measured share with its 95% interval: "31.2% [28.0, 34.5]"."""
-    low, high = record.get(f"{field}_low"), record.get(f"{field}_high")
-    return percent(record.get(field)) + ("" if low is None or high is None else f" [{100 * low:.1f}, {100 * high:.1f}]")
+    share = percent(record.get(field))
+    low = record.get(f"{field}_low")
+    high = record.get(f"{field}_high")
+    if low is None or high is None:
+        return share
+    return f"{share} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def clock(seconds: float) -> str:
     """A duration as "45s", "3m05s" or "2h07m"."""
     whole = max(0, round(seconds))
+    minutes, rest = divmod(whole, 60)
     if whole < 60:
         return f"{whole}s"
-    return f"{whole // 60}m{whole % 60:02d}s" if whole < 3600 else f"{whole // 3600}h{whole // 60 % 60:02d}m"
+    if whole < 3600:
+        return f"{minutes}m{rest:02d}s"
+    return f"{minutes // 60}h{minutes % 60:02d}m"

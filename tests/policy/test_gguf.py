@@ -37,31 +37,27 @@ def pairwise(rows: np.ndarray, heads: int) -> np.ndarray:
     return rows[order]
 
 
-def write(
-    path: Path, architecture: str, tied: bool, quantize: bool = False, extra: str = "", **settings: str
-) -> dict[str, np.ndarray]:
-    """Writes a tiny GGUF file and returns its weights under Hugging Face's names, as they were before any
-    permutation.
-    """
-    random = np.random.default_rng(0)
-    names = {
+def tensors(architecture: str, tied: bool) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Each tensor of a file by its name there: its shape and Hugging Face's name."""
+    found: dict[str, tuple[tuple[int, ...], str]] = {
         "token_embd.weight": ((len(TOKENS), WIDTH), "model.embed_tokens.weight"),
         "output_norm.weight": ((WIDTH,), "model.norm.weight"),
     }
     if not tied:
-        names["output.weight"] = ((len(TOKENS), WIDTH), "lm_head.weight")
+        found["output.weight"] = ((len(TOKENS), WIDTH), "lm_head.weight")
     for layer in range(LAYERS):
+        here, there = f"blk.{layer}", f"model.layers.{layer}"
         for name, (shape, target) in BLOCK.items():
-            names[f"blk.{layer}.{name}.weight"] = (shape, f"model.layers.{layer}.{target}.weight")
+            found[f"{here}.{name}.weight"] = (shape, f"{there}.{target}.weight")
             if architecture == "qwen2" and name in ("attn_q", "attn_k", "attn_v"):
-                names[f"blk.{layer}.{name}.bias"] = (shape[:1], f"model.layers.{layer}.{target}.bias")
+                found[f"{here}.{name}.bias"] = (shape[:1], f"{there}.{target}.bias")
         if architecture == "qwen3":
             for name in ("q", "k"):
-                target = f"model.layers.{layer}.self_attn.{name}_norm.weight"
-                names[f"blk.{layer}.attn_{name}_norm.weight"] = ((HEAD_DIM,), target)
-    if extra:
-        names[extra] = ((4,), extra)
-    writer = gguf.GGUFWriter(path, architecture)
+                found[f"{here}.attn_{name}_norm.weight"] = ((HEAD_DIM,), f"{there}.self_attn.{name}_norm.weight")
+    return found
+
+
+def write_header(writer: gguf.GGUFWriter, settings: dict[str, str]) -> None:
     writer.add_context_length(128)
     writer.add_embedding_length(WIDTH)
     writer.add_block_count(LAYERS)
@@ -85,24 +81,46 @@ def write(
     writer.add_pad_token_id(1)
     writer.add_add_bos_token("bos" in settings)
     writer.add_chat_template(TEMPLATE)
+
+
+def permuted(name: str, value: np.ndarray, architecture: str) -> np.ndarray:
+    """A tensor as it stands in a file: llama's queries and keys have their rows in pairs."""
+    if architecture == "llama" and ".attn_q." in name:
+        return pairwise(value, HEADS)
+    if architecture == "llama" and ".attn_k." in name:
+        return pairwise(value, KV_HEADS)
+    return value
+
+
+def write_tensor(writer: gguf.GGUFWriter, name: str, value: np.ndarray, matrices: str) -> None:
+    """Adds a tensor; a matrix has the type `matrices`, all else is float32."""
+    packed = {"q8_0": gguf.GGMLQuantizationType.Q8_0, "bfloat16": gguf.GGMLQuantizationType.BF16}
+    if value.ndim != 2 or matrices == "float32":
+        writer.add_tensor(name, value)
+    elif matrices in packed:
+        kind = packed[matrices]
+        writer.add_tensor(name, gguf.quantize(value, kind), raw_dtype=kind)
+    else:
+        writer.add_tensor(name, value.astype(matrices))
+
+
+def write(
+    path: Path, architecture: str, tied: bool, matrices: str = "float32", extra: str = "", **settings: str
+) -> dict[str, np.ndarray]:
+    """Writes a tiny GGUF file and returns its weights under Hugging Face's names, as they were before any
+    permutation.
+    """
+    random = np.random.default_rng(0)
+    writer = gguf.GGUFWriter(path, architecture)
+    write_header(writer, settings)
     weights = {}
-    for name, (shape, target) in names.items():
+    named = tensors(architecture, tied)
+    if extra:
+        named[extra] = ((4,), extra)
+    for name, (shape, target) in named.items():
         value = random.normal(size=shape).astype(np.float32)
         weights[target] = value
-        if architecture == "llama" and (".attn_q." in name or ".attn_k." in name):
-            value = pairwise(value, HEADS if ".attn_q." in name else KV_HEADS)
-        if quantize and value.ndim == 2:
-            writer.add_tensor(
-                name, gguf.quantize(value, gguf.GGMLQuantizationType.Q8_0), raw_dtype=gguf.GGMLQuantizationType.Q8_0
-            )
-        elif value.ndim == 2 and settings.get("matrices") == "float16":
-            writer.add_tensor(name, value.astype(np.float16))
-        elif value.ndim == 2 and settings.get("matrices") == "bfloat16":
-            writer.add_tensor(
-                name, gguf.quantize(value, gguf.GGMLQuantizationType.BF16), raw_dtype=gguf.GGMLQuantizationType.BF16
-            )
-        else:
-            writer.add_tensor(name, value)
+        write_tensor(writer, name, permuted(name, value, architecture), matrices)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -124,7 +142,7 @@ def test_weights_come_back_under_their_names_in_their_order(tmp_path: Path, arch
 
 
 def test_quantized_weights_are_near_and_bfloat16_is_rounded(tmp_path: Path) -> None:
-    expected = write(tmp_path / "m.gguf", "llama", True, quantize=True)
+    expected = write(tmp_path / "m.gguf", "llama", True, matrices="q8_0")
     exact = {name: tensor.read(...) for name, tensor in read_gguf(tmp_path / "m.gguf")[1].items()}
     for name, value in expected.items():
         # Q8_0 keeps 8 bits of each block of 32: half a step of max|x| / 127.

@@ -17,8 +17,10 @@ import pytest
 from run_folder import HOSTILE, STAGES, build
 
 from acejax.errors import UserError
-from acejax.report.page import Picks, read_run, write_report
-from acejax.report.plots import MOST_POINTS, Line, Stage, by_step
+from acejax.report.page import write_report
+from acejax.report.plots import MOST_POINTS, Line, by_step
+from acejax.report.reading import Stage, read_run
+from acejax.report.responses import Picks
 
 SECTIONS = [
     "Before and after",
@@ -26,8 +28,11 @@ SECTIONS = [
     "Learning",
     "Health and time",
     "Accuracy by difficulty",
+    "Why responses fail",
+    "Stages",
+    "Responses",
+    "Record",
 ]
-SECTIONS += ["Why responses fail", "Stages", "Responses", "Record"]
 PLOTS = [
     "Held-out accuracy: math",
     "Held-out accuracy: code",
@@ -35,8 +40,6 @@ PLOTS = [
     "Groups that teach nothing",
     "Response length",
     "Truncated responses",
-]
-PLOTS += [
     "Entropy",
     "Supervised loss",
     "Log-probability gap",
@@ -189,9 +192,8 @@ def test_a_repeated_step_counts_once(tmp_path: Path) -> None:
     metrics.write_text(metrics.read_text() * 2)
     run = read_run(folder)
     assert len(run.steps) == sum(stage[3] for stage in STAGES)
-    assert len({(record["stage"], record["step"], record["domain"], record["split"]) for record in run.evals}) == len(
-        run.evals
-    )
+    places = {(record["stage"], record["step"], record["domain"], record["split"]) for record in run.evals}
+    assert len(places) == len(run.evals)
 
 
 def test_picks_are_first_and_last_of_different_problems() -> None:
@@ -206,9 +208,8 @@ def test_picks_are_first_and_last_of_different_problems() -> None:
 
 def test_long_runs_give_light_pictures() -> None:
     steps = [{"stage": "s", "step": step, "reward": step % 7} for step in range(1, 20 * MOST_POINTS)]
-    svg = by_step(
-        steps, [Stage(1, "s", "grpo", True, "math", 1, len(steps), None)], [Line("reward", "", "red")], "reward"
-    )
+    stage = Stage(1, "s", "grpo", True, "math", 1, len(steps), None)
+    svg = by_step(steps, [stage], [Line("reward", "", "red")], "reward")
     assert svg is not None and len(svg) < 150_000
 
 

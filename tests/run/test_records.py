@@ -15,8 +15,8 @@ from rich.console import Console
 from acejax import host
 from acejax.errors import UserError
 from acejax.run.console import RunConsole
-from acejax.run.records import Records, latest_eval, read_metrics, read_samples, read_summary, write_summary
-from acejax.run.tables import clock, comparison, gain_points
+from acejax.run.records import Records, read_metrics, read_samples, read_summary, write_summary
+from acejax.run.tables import clock, comparison
 
 TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  ")
 
@@ -26,7 +26,7 @@ def step(number: int, **more: object) -> dict[str, object]:
 
 
 def entry(stage: str, domain: str, avg: float, k: int = 8) -> dict[str, object]:
-    record = {
+    return {
         "stage": stage,
         "domain": domain,
         "k": k,
@@ -34,13 +34,21 @@ def entry(stage: str, domain: str, avg: float, k: int = 8) -> dict[str, object]:
         "avg_low": avg - 0.05,
         "avg_high": avg + 0.05,
         "problems": 64,
+        "pass": 0.9,
+        "pass_low": 0.85,
+        "pass_high": 0.95,
     }
-    return record | {"pass": 0.9, "pass_low": 0.85, "pass_high": 0.95}
 
 
 def test_records_come_back_and_json_stays_strict(tmp_path: Path) -> None:
     log = Records(tmp_path, tensorboard=False)
-    log.write(step(1, loss=math.nan, gap=np.float32(0.25), length=np.int64(7), shares=np.array([0.5, math.inf])))
+    measured = {
+        "loss": math.nan,
+        "gap": np.float32(0.25),
+        "length": np.int64(7),
+        "shares": np.array([0.5, math.inf]),
+    }
+    log.write(step(1, **measured))
     (record,) = read_metrics(tmp_path)  # before close: each record is flushed
     log.close()
     assert record == step(1, loss=None, gap=0.25, length=7, shares=[0.5, None])
@@ -68,7 +76,8 @@ def test_whole_last_line_without_newline_is_kept(tmp_path: Path) -> None:
 
 
 def test_broken_line_inside_is_named(tmp_path: Path) -> None:
-    (tmp_path / "metrics.jsonl").write_text(json.dumps(step(1)) + "\n{broken\n" + json.dumps(step(2)) + "\n")
+    lines = [json.dumps(step(1)), "{broken", json.dumps(step(2))]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(lines) + "\n")
     with pytest.raises(UserError, match=r"metrics\.jsonl:2: "):
         read_metrics(tmp_path)
 
@@ -107,7 +116,8 @@ def test_summary_round_trip(tmp_path: Path) -> None:
     entries = [entry("start", "math", 0.3), entry("end", "math", math.nan)]
     assert read_summary(tmp_path) == []
     write_summary(tmp_path, entries)
-    assert read_summary(tmp_path) == [entries[0], {**entries[1], "avg": None, "avg_low": None, "avg_high": None}]
+    nulls = {"avg": None, "avg_low": None, "avg_high": None}
+    assert read_summary(tmp_path) == [entries[0], entries[1] | nulls]
     assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
 
 
@@ -120,7 +130,8 @@ def test_comparison_groups_domains_and_counts_points() -> None:
     ]
     header, rows = comparison([*entries, entry("end", "code", 0.5)])
     assert header[2:5] == ["avg@8", "pass@8", "gain"]
-    assert [[row[0], row[1], row[4]] for row in rows] == [
+    gains = [[row[0], row[1], row[4]] for row in rows]
+    assert gains == [
         ["math", "start", ""],
         ["math", "end", "+30.0"],
         ["code", "start", ""],
@@ -128,32 +139,38 @@ def test_comparison_groups_domains_and_counts_points() -> None:
         ["code", "end", "+30.0"],
     ]
     assert rows[0][2] == "30.0% [25.0, 35.0]"
-    assert comparison([entry("start", "math", 0.3, k=4), entry("end", "math", 0.3)])[1][0][1] == "start (k=4)"
+    _, rows = comparison([entry("start", "math", 0.3, k=4), entry("end", "math", 0.3)])
+    assert rows[0][1] == "start (k=4)"
 
 
-def test_small_helpers() -> None:
-    assert gain_points({"avg": 0.2}, {"avg": None}) is None
-    assert [clock(seconds) for seconds in (-1, 45.4, 59.6, 185, 7620)] == ["0s", "45s", "1m00s", "3m05s", "2h07m"]
-    evals = [
-        {"kind": "eval", "domain": "math", "split": split, "step": at}
-        for at, split in enumerate(("full", "small", "full", "small"))
-    ]
-    assert (latest_eval(evals, "math", "full") or {})["step"] == 2
-    assert (latest_eval(evals, "math") or {})["step"] == 3
-    assert latest_eval(evals, "code") is None
+def test_a_measurement_without_a_value_has_no_gain() -> None:
+    unmeasured = {"stage": "end", "domain": "math", "k": 8, "avg": None}
+    _, rows = comparison([entry("start", "math", 0.2), unmeasured])
+    assert rows[1] == ["math", "end", "-", "-", "", ""]
+
+
+def test_durations() -> None:
+    words = {-1: "0s", 45.4: "45s", 59.6: "1m00s", 185: "3m05s", 3599.6: "1h00m", 7620: "2h07m"}
+    assert {seconds: clock(seconds) for seconds in words} == words
 
 
 def grpo(at: int) -> dict[str, object]:
-    place = {
+    return {
         "kind": "step",
         "stage": "math_short",
         "stage_kind": "grpo",
         "stage_step": at,
         "stage_steps": 12,
         "step": 20 + at,
+        "reward": 0.4321,
+        "length_mean": 211.7,
+        "truncated": 0.03,
+        "unjudged": 0.0,
+        "reward_all_one": None,
+        "seconds_sample": 3.04,
+        "seconds_verify": 0.1,
+        "seconds_update": 1.2,
     }
-    measured = {"reward": 0.4321, "length_mean": 211.7, "truncated": 0.03, "unjudged": 0.0, "reward_all_one": None}
-    return place | measured | {"seconds_sample": 3.04, "seconds_verify": 0.1, "seconds_update": 1.2}
 
 
 def talk(console: RunConsole) -> None:
@@ -164,7 +181,8 @@ def talk(console: RunConsole) -> None:
     console.phase("updating")
     console.warn("a [bold]gap[/bold]")
     console.eval(entry("math_short", "math", 0.3) | {"split": "full", "seconds": 3.2})
-    console.closing_table([entry("start", "math", 0.3), entry("math_short", "math", 0.4), entry("end", "math", 0.6)])
+    boundaries = {"start": 0.3, "math_short": 0.4, "end": 0.6}
+    console.closing_table([entry(stage, "math", avg) for stage, avg in boundaries.items()])
     console.close()
 
 
@@ -188,9 +206,8 @@ def test_console_without_a_terminal_prints_plain_lines_and_logs_them(
 
 def test_console_on_a_terminal_shows_a_status_line_and_logs_plain_text(tmp_path: Path) -> None:
     screen = io.StringIO()
-    console = RunConsole(
-        tmp_path / "log.txt", console=Console(file=screen, force_terminal=True, width=100, highlight=False)
-    )
+    terminal = Console(file=screen, force_terminal=True, width=100, highlight=False)
+    console = RunConsole(tmp_path / "log.txt", console=terminal)
     try:
         console.stage_begin("math_short", "grpo", "math", 12)
         console.remaining(125)
@@ -198,13 +215,9 @@ def test_console_on_a_terminal_shows_a_status_line_and_logs_plain_text(tmp_path:
         for phase in ("sampling", "verifying", "updating"):
             console.phase(phase, 3, 64)  # type: ignore[arg-type]
             status = console._status().plain
-            assert (
-                status.startswith(f"{phase} 3/64 ")
-                and "reward 0.432" in status
-                and "length 212" in status
-                and "left" in status
-            )
-            assert "step  1/12" in status
+            assert status.startswith(f"{phase} 3/64 ")
+            for part in ("step  1/12", "reward 0.432", "length 212", "left"):
+                assert part in status
     finally:
         console.close()
         console.close()
@@ -225,22 +238,15 @@ def test_log_is_appended_to_on_resume(tmp_path: Path) -> None:
     for text in ("first", "second"):
         with RunConsole(tmp_path / "log.txt") as console:
             console.say(text)
-    assert [TIME.sub("", line) for line in (tmp_path / "log.txt").read_text().splitlines()] == ["first", "second"]
+    lines = (tmp_path / "log.txt").read_text().splitlines()
+    assert [TIME.sub("", line) for line in lines] == ["first", "second"]
 
 
 def test_supervised_steps_are_printed_about_ten_times(tmp_path: Path) -> None:
+    record = {"stage": "warm", "stage_kind": "sft", "stage_steps": 200, "loss": 1.0, "grad_norm": 0.5}
     with RunConsole(tmp_path / "log.txt") as console:
         for at in range(1, 201):
-            console.step(
-                {
-                    "stage": "warm",
-                    "stage_kind": "sft",
-                    "stage_step": at,
-                    "stage_steps": 200,
-                    "loss": 1.0,
-                    "grad_norm": 0.5,
-                }
-            )
+            console.step({**record, "stage_step": at})
     lines = (tmp_path / "log.txt").read_text().splitlines()
     assert len(lines) == 11
     assert lines[0].endswith("warm  step   1/200  loss 1.0000  grad norm 0.50")
