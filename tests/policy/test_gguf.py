@@ -37,13 +37,8 @@ def pairwise(rows: np.ndarray, heads: int) -> np.ndarray:
     return rows[order]
 
 
-def write(
-    path: Path, architecture: str, tied: bool, quantize: bool = False, extra: str = "", **settings: str
-) -> dict[str, np.ndarray]:
-    """Writes a tiny GGUF file and returns its weights under Hugging Face's names, as they were before any
-    permutation.
-    """
-    random = np.random.default_rng(0)
+def tensor_names(architecture: str, tied: bool, extra: str) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Shape and Hugging Face's name of each tensor of a file."""
     names = {
         "token_embd.weight": ((len(TOKENS), WIDTH), "model.embed_tokens.weight"),
         "output_norm.weight": ((WIDTH,), "model.norm.weight"),
@@ -61,7 +56,10 @@ def write(
                 names[f"blk.{layer}.attn_{name}_norm.weight"] = ((HEAD_DIM,), target)
     if extra:
         names[extra] = ((4,), extra)
-    writer = gguf.GGUFWriter(path, architecture)
+    return names
+
+
+def add_metadata(writer: gguf.GGUFWriter, settings: dict[str, str]) -> None:
     writer.add_context_length(128)
     writer.add_embedding_length(WIDTH)
     writer.add_block_count(LAYERS)
@@ -85,24 +83,33 @@ def write(
     writer.add_pad_token_id(1)
     writer.add_add_bos_token("bos" in settings)
     writer.add_chat_template(TEMPLATE)
+
+
+def add_tensor(writer: gguf.GGUFWriter, name: str, value: np.ndarray, kind: str) -> None:
+    codes = {"Q8_0": gguf.GGMLQuantizationType.Q8_0, "bfloat16": gguf.GGMLQuantizationType.BF16}
+    if kind in codes:
+        writer.add_tensor(name, gguf.quantize(value, codes[kind]), raw_dtype=codes[kind])
+    else:
+        writer.add_tensor(name, value.astype(kind))
+
+
+def write(
+    path: Path, architecture: str, tied: bool, quantize: bool = False, extra: str = "", **settings: str
+) -> dict[str, np.ndarray]:
+    """Writes a tiny GGUF file and returns its weights under Hugging Face's names, as they were before any
+    permutation.
+    """
+    writer = gguf.GGUFWriter(path, architecture)
+    add_metadata(writer, settings)
+    random = np.random.default_rng(0)
     weights = {}
-    for name, (shape, target) in names.items():
+    for name, (shape, target) in tensor_names(architecture, tied, extra).items():
         value = random.normal(size=shape).astype(np.float32)
         weights[target] = value
         if architecture == "llama" and (".attn_q." in name or ".attn_k." in name):
             value = pairwise(value, HEADS if ".attn_q." in name else KV_HEADS)
-        if quantize and value.ndim == 2:
-            writer.add_tensor(
-                name, gguf.quantize(value, gguf.GGMLQuantizationType.Q8_0), raw_dtype=gguf.GGMLQuantizationType.Q8_0
-            )
-        elif value.ndim == 2 and settings.get("matrices") == "float16":
-            writer.add_tensor(name, value.astype(np.float16))
-        elif value.ndim == 2 and settings.get("matrices") == "bfloat16":
-            writer.add_tensor(
-                name, gguf.quantize(value, gguf.GGMLQuantizationType.BF16), raw_dtype=gguf.GGMLQuantizationType.BF16
-            )
-        else:
-            writer.add_tensor(name, value)
+        kind = settings.get("matrices", "float32") if value.ndim == 2 else "float32"
+        add_tensor(writer, name, value, "Q8_0" if quantize and value.ndim == 2 else kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
