@@ -63,11 +63,13 @@ class Trainer:
             log,
             signals,
         )
-        self.mesh = meshes.make_mesh(config.mesh.fsdp, config.mesh.tensor)
-        self.sampling_mesh = meshes.make_mesh(config.mesh.fsdp, config.mesh.tensor, jax.local_devices())
+        axes = config.mesh.model_dump()
+        self.mesh = meshes.make_mesh(**axes)
+        self.sampling_mesh = meshes.make_mesh(**axes, devices=jax.local_devices())
         if config.update.rows % meshes.row_divisor(self.mesh):
             raise UserError(
-                f"update.rows={config.update.rows} is not a multiple of mesh.fsdp={meshes.row_divisor(self.mesh)}; round it up"
+                f"update.rows={config.update.rows} is not a multiple of the {meshes.row_divisor(self.mesh)} ways that "
+                f"mesh.data and mesh.fsdp split a batch; round it up"
             )
         self.dtype = compute_dtype(config)
         o = config.optimizer
