@@ -9,7 +9,7 @@ its type, and a placement that does not divide is an error where it is written.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import jax
@@ -52,7 +52,7 @@ class Rules:
             if axis is not None and axis not in known:
                 raise ValueError(f"there is no logical axis {axis!r}; the logical axes are {', '.join(known)}")
 
-        split = [None if axis is None else getattr(self, axis) for axis in axes]
+        split = [axis and getattr(self, axis) for axis in axes]
         taken = [name for part in split for name in mesh_axes(part)]
         if len(taken) != len(set(taken)):
             raise ValueError(f"logical axes {axes} collide: two of them are split over the same mesh axis of {taken}")
@@ -68,10 +68,12 @@ SAMPLING = Rules(width=None)  # a token's worth of work cannot hide the gatherin
 
 
 def mesh_axes(part: str | tuple[str, ...] | None) -> tuple[str, ...]:
-    """The mesh axes that one entry of a PartitionSpec names."""
+    """The names of the mesh axes in one entry of a PartitionSpec."""
     if part is None:
         return ()
-    return (part,) if isinstance(part, str) else part
+    if isinstance(part, str):
+        return (part,)
+    return part
 
 
 def make_mesh(
@@ -89,7 +91,8 @@ def make_mesh(
     if sequence != 1:
         raise UserError(f"mesh.sequence is {sequence}: the length of a row cannot be split yet; set it to 1")
 
-    devices = jax.devices() if devices is None else list(devices)
+    if devices is None:
+        devices = jax.devices()
     count = len(devices)
     asked = {DATA: data, FSDP: fsdp, SEQUENCE: sequence, TENSOR: tensor}
     given = [size for size in asked.values() if size != -1]
@@ -98,8 +101,7 @@ def make_mesh(
 
     several_open = len(given) < len(asked) - 1
     if several_open or min(sizes) < 1 or math.prod(sizes) != count:
-        named = {name: size for name, size in asked.items() if size != 1 or name in (FSDP, TENSOR)}
-        product = " x ".join(f"{name}={size}" for name, size in named.items())
+        product = " x ".join(_worth_saying(asked))
         raise UserError(f"mesh: {product} does not divide {count} devices; choose axes whose product is {count}")
     return Mesh(np.array(devices).reshape(sizes), AXES, axis_types=(AxisType.Explicit,) * len(AXES))
 
@@ -125,6 +127,10 @@ def platform(mesh: Mesh | AbstractMesh) -> str:
 def describe(mesh: Mesh) -> str:
     """Number and kind of the devices, and the sizes of the axes."""
     device = mesh.devices.flat[0]
-    sizes = {name: size for name, size in mesh.shape.items() if size != 1 or name in (FSDP, TENSOR)}
-    axes = ", ".join(f"{name}={size}" for name, size in sizes.items())
+    axes = ", ".join(_worth_saying(mesh.shape))
     return f"{mesh.devices.size} x {device.device_kind} ({axes})"
+
+
+def _worth_saying(sizes: Mapping[str, int]) -> list[str]:
+    """ "axis=size" of fsdp and tensor, and of the others where they split anything."""
+    return [f"{name}={size}" for name, size in sizes.items() if size != 1 or name in (FSDP, TENSOR)]

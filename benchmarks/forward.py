@@ -147,9 +147,8 @@ def main() -> None:
         other.close()
         processes.append(process)
         versions.append(sides[name].recv())
-    print(
-        f"{arguments.preset}, fp32, {arguments.rows} x {arguments.tokens} tokens, seed {SEED}, median of {arguments.rounds} rounds"
-    )
+    work = f"{arguments.preset}, fp32, {arguments.rows} x {arguments.tokens} tokens"
+    print(f"{work}, seed {SEED}, median of {arguments.rounds} rounds")
     print(f"{platform.machine()} CPU, {os.cpu_count()} cores; {', '.join(versions)}")
     for name in ("forward", "forward and backward"):
         taken: dict[str, list[float]] = {side: [] for side in sides}

@@ -108,12 +108,10 @@ def main() -> int:
     held = sum(shard.data.nbytes for leaf in jax.tree.leaves(params) for shard in leaf.addressable_shards)
     above = peak.bytes - before - held
     print(f"jax {jax.__version__}, {jax.device_count()} emulated devices, mesh fsdp=4 tensor=2")
-    print(
-        f"checkpoint: {stored / 1e9:.2f} GB of {arguments.stored} in {len(files)} files, {config.parameters / 1e9:.2f}G weights"
-    )
-    print(
-        f"imported as float32 in {seconds:.1f} s: arrays {held / MB:.0f} MB, process grew by {(after - before) / MB:.0f} MB"
-    )
+    size = f"{stored / 1e9:.2f} GB of {arguments.stored} in {len(files)} files"
+    print(f"checkpoint: {size}, {config.parameters / 1e9:.2f}G weights")
+    grown = f"arrays {held / MB:.0f} MB, process grew by {(after - before) / MB:.0f} MB"
+    print(f"imported as float32 in {seconds:.1f} s: {grown}")
     print(f"peak above the final arrays: {above / MB:.0f} MB (limit {arguments.limit} MB)")
     same = checksums(params) == sums
     print(f"after deleting the source the weights are {'the same' if same else 'DIFFERENT'}")

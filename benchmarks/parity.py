@@ -153,16 +153,13 @@ def main() -> int:
 
     print(f"{folder.name}: {config.model_type}, {config.parameters / 1e6:.1f}M weights, fp32")
     versions = f"jax {jax.__version__}, transformers {transformers.__version__}, torch {torch.__version__}"
-    print(
-        f"{jax.devices()[0].device_kind}, {os.cpu_count()} cores; Python {platform.python_version()}, {versions}; no randomness"
-    )
+    device = f"{jax.devices()[0].device_kind}, {os.cpu_count()} cores"
+    print(f"{device}; Python {platform.python_version()}, {versions}; no randomness")
     print(f"logits, {TEXTS} texts of {TEXT_TOKENS} tokens: largest difference {worst:.1e} (limit {LOGITS_LIMIT})")
-    print(
-        f"greedy, {PROMPTS} prompts, {NEW_TOKENS} tokens: {same} of {len(asked)} continuations are the same in every token"
-    )
-    print(
-        f"after one update (logits moved by up to {moved:.2f}), export opened by transformers: largest difference {exported:.1e}"
-    )
+    agreed = f"{same} of {len(asked)} continuations are the same in every token"
+    print(f"greedy, {PROMPTS} prompts, {NEW_TOKENS} tokens: {agreed}")
+    change = f"after one update (logits moved by up to {moved:.2f})"
+    print(f"{change}, export opened by transformers: largest difference {exported:.1e}")
     return int(worst > LOGITS_LIMIT or same < len(asked) or exported > LOGITS_LIMIT or moved < 0.1)
 
 

@@ -20,8 +20,10 @@ def group_advantages(rewards: np.ndarray, judged: np.ndarray) -> np.ndarray:
     kept = np.where(judged, rewards, 0.0).astype(np.float64)
     mean = kept.sum(axis=1, keepdims=True) / np.maximum(count, 1)
     centred = np.where(judged, kept - mean, 0.0)
-    std = np.sqrt((centred**2).sum(axis=1, keepdims=True) / np.maximum(count - 1, 1))
-    return np.where(count > 1, centred / (std + STD_EPSILON), 0.0).astype(np.float32)
+    squares = (centred**2).sum(axis=1, keepdims=True)
+    std = np.sqrt(squares / np.maximum(count - 1, 1))
+    advantages = np.where(count > 1, centred / (std + STD_EPSILON), 0.0)
+    return advantages.astype(np.float32)
 
 
 def group_token_weights(lengths: np.ndarray, counted: np.ndarray) -> np.ndarray:

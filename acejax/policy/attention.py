@@ -32,8 +32,15 @@ def choose(form: str, platform: str) -> str:
     return FORM_OF_PLATFORM.get(platform, "plain") if form == "auto" else form
 
 
-def attend_rows(q: Array, k: Array, v: Array, segments: Array, form: str, rules: Rules) -> Array:
-    """Causal attention inside segments. q [B,T,K,R,C], k and v [B,T,K,C], segments [B,T] (0: padding) -> [B,T,K,R,C].
+def attend_rows(
+    q: Array,  # [B,T,K,R,C]
+    k: Array,  # [B,T,K,C]
+    v: Array,  # [B,T,K,C]
+    segments: Array,  # [B,T], 0: padding
+    form: str,
+    rules: Rules,
+) -> Array:
+    """Causal attention inside segments -> [B,T,K,R,C].
 
     What stands at padding is not defined, but finite. Off their devices the kernels are interpreted, which is for
     tests.
@@ -68,10 +75,14 @@ def pad_columns(a: Array, columns: int) -> Array:
     return jnp.pad(a, ((0, 0), (0, columns), *rest))
 
 
-def attend_in_parts(q: Array, k: Array, v: Array, mask: Array) -> Array:
-    """As `attend`, for a causal mask [B,T,T]: long rows in a few parts, each of which looks only as far as it may.
-
-    What lies ahead of a part is not computed.
+def attend_in_parts(
+    q: Array,  # [B,T,K,R,C]
+    k: Array,  # [B,T,K,C]
+    v: Array,  # [B,T,K,C]
+    mask: Array,  # [B,T,T], causal
+) -> Array:
+    """As `attend`, but long rows in a few parts, each of which looks only as far as it may: what lies ahead of a part
+    is not computed.
     """
     T = q.shape[1]
     parts = min(PARTS, T // SHORTEST_PART)
@@ -84,7 +95,13 @@ def attend_in_parts(q: Array, k: Array, v: Array, mask: Array) -> Array:
     return jnp.concatenate(mixed, axis=1)
 
 
-def splash_kernel(q: Array, k: Array, v: Array, segments: Array, interpret: bool) -> Array:
+def splash_kernel(
+    q: Array,  # [B,T,K,R,C]
+    k: Array,  # [B,T,K,C]
+    v: Array,  # [B,T,K,C]
+    segments: Array,  # [B,T]
+    interpret: bool,
+) -> Array:
     """The kernel of TPUs, for rows whose length is a multiple of BLOCK."""
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as splash
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as masks
@@ -100,13 +117,20 @@ def splash_kernel(q: Array, k: Array, v: Array, segments: Array, interpret: bool
     def row(q: Array, k: Array, v: Array, segments: Array) -> Array:
         return kernel(q, k, v, segment_ids=splash.SegmentIds(segments, segments))
 
-    scaled = (q * C**-0.5).transpose(0, 2, 3, 1, 4).reshape(-1, K * R, T, C)
+    scaled = q * C**-0.5
+    scaled = scaled.transpose(0, 2, 3, 1, 4).reshape(-1, K * R, T, C)
     k, v = k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3)
     out = jax.vmap(row)(scaled, k, v, segments)
     return out.reshape(-1, K, R, T, C).transpose(0, 3, 1, 2, 4)
 
 
-def flash_kernel(q: Array, k: Array, v: Array, segments: Array, interpret: bool) -> Array:
+def flash_kernel(
+    q: Array,  # [B,T,K,R,C]
+    k: Array,  # [B,T,K,C]
+    v: Array,  # [B,T,K,C]
+    segments: Array,  # [B,T]
+    interpret: bool,
+) -> Array:
     """The kernel of GPUs, for rows whose length is a multiple of BLOCK."""
     with warnings.catch_warnings():
         # Newer versions of JAX name a package of its own as the kernel's successor; theirs still has it.
@@ -121,16 +145,20 @@ def flash_kernel(q: Array, k: Array, v: Array, segments: Array, interpret: bool)
     return out.reshape(q.shape)
 
 
-def attend(q: Array, k: Array, v: Array, mask: Array) -> Array:
-    """Grouped-query attention. q [B,T,K,R,C], k and v [B,S,K,C], mask [B,T,S] (true: may look) -> [B,T,K,R,C]. Softmax
-    in fp32.
-    """
+def attend(
+    q: Array,  # [B,T,K,R,C]
+    k: Array,  # [B,S,K,C]
+    v: Array,  # [B,S,K,C]
+    mask: Array,  # [B,T,S], true: may look
+) -> Array:
+    """Grouped-query attention -> [B,T,K,R,C]. Softmax in fp32."""
     with jax.named_scope("attend"):
         # Heads are moved in front once, so that both products and their gradients are plain batched ones.
         q = q.transpose(0, 2, 3, 1, 4)
         k, v = k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3)
         scores = jnp.einsum("BKRTC,BKSC->BKRTS", q, k, preferred_element_type=jnp.float32)
-        scores = jnp.where(mask[:, None, None], scores * q.shape[-1] ** -0.5, MASKED)
+        scores = scores * q.shape[-1] ** -0.5
+        scores = jnp.where(mask[:, None, None], scores, MASKED)
         weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
         mixed = jnp.einsum("BKRTS,BKSC->BKRTC", weights, v).transpose(0, 3, 1, 2, 4)
         return checkpoint_name(mixed, PRODUCT)
@@ -140,4 +168,5 @@ def segment_mask(segments: Array) -> Array:
     """[B,T] segment numbers (0: padding) -> [B,T,T]: causal, inside one segment."""
     steps = jnp.arange(segments.shape[1])
     causal = steps[:, None] >= steps[None, :]
-    return causal & (segments[:, :, None] == segments[:, None, :]) & (segments[:, :, None] > 0)
+    same = segments[:, :, None] == segments[:, None, :]
+    return causal & same & (segments[:, :, None] > 0)

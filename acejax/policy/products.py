@@ -16,13 +16,23 @@ from jax.sharding import PartitionSpec
 PRODUCT = "product"  # the name of what the backward pass finds kept, if not everything is made again
 
 
-def linear(equation: str, spec: PartitionSpec, x: Array, w: Array) -> Array:
+def linear(
+    equation: str,
+    spec: PartitionSpec,
+    x: Array,
+    w: Array,
+) -> Array:
     """An einsum of activations and a weight, with the layout `spec`; kept for the backward pass."""
     return checkpoint_name(project(equation, spec, x, w), PRODUCT)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def project(equation: str, spec: PartitionSpec, x: Array, w: Array) -> Array:
+def project(
+    equation: str,
+    spec: PartitionSpec,
+    x: Array,
+    w: Array,
+) -> Array:
     """As `linear`, but made again in the backward pass. What ends in the vocabulary is fp32.
 
     Its gradients are einsums again, each written straight into the layout of what it belongs to. Derived by JAX, the
@@ -33,7 +43,12 @@ def project(equation: str, spec: PartitionSpec, x: Array, w: Array) -> Array:
     return jnp.einsum(equation, x, w, out_sharding=spec, preferred_element_type=precise)
 
 
-def _project_forward(equation: str, spec: PartitionSpec, x: Array, w: Array) -> tuple[Array, tuple[Array, Array]]:
+def _project_forward(
+    equation: str,
+    spec: PartitionSpec,
+    x: Array,
+    w: Array,
+) -> tuple[Array, tuple[Array, Array]]:
     return project(equation, spec, x, w), (x, w)
 
 
@@ -45,7 +60,8 @@ def _project_backward(equation: str, _: PartitionSpec, saved: tuple[Array, Array
     dx = jnp.einsum(f"{out},{of_w}->{of_x}", dy, w, out_sharding=jax.typeof(x).sharding.spec)
 
     # XLA turns the first of the two round in memory: let it be the smaller, and turn the result if need be.
-    (first, a), (second, b) = sorted(((of_x, x), (out, dy)), key=lambda side: side[1].size)
+    sides = [(of_x, x), (out, dy)]
+    (first, a), (second, b) = sorted(sides, key=lambda side: side[1].size)
     straight = "".join(sorted(of_w, key=lambda letter: letter not in first))
     axis_of = dict(zip(of_w, jax.typeof(w).sharding.spec, strict=True))
     layout = PartitionSpec(*[axis_of[letter] for letter in straight])
@@ -71,7 +87,8 @@ def log_probability(z: Array, ids: Array) -> Array:
 
 def _log_probability_forward(z: Array, ids: Array) -> tuple[Array, tuple[Array, Array, Array]]:
     normaliser = jax.nn.logsumexp(z, axis=-1)
-    chosen = jnp.sum(jnp.where(_is_token(z, ids), z, 0.0), axis=-1)
+    chosen = jnp.where(_is_token(z, ids), z, 0.0)
+    chosen = jnp.sum(chosen, axis=-1)
     return chosen - normaliser, (z, ids, normaliser)
 
 

@@ -179,25 +179,29 @@ def rms_norm(x: Array, scale: Array, eps: float) -> Array:
     return normed.astype(x.dtype)
 
 
-def embed(params: Params, ids: Array, rules: Rules, dtype: Any) -> Array:
-    """ids [B,T] -> [B,T,D]."""
+def embed(
+    params: Params,
+    ids: Array,  # [B,T]
+    rules: Rules,
+    dtype: Any,
+) -> Array:
+    """The rows of the embedding that ids name [B,T,D]."""
     with jax.named_scope("embed"):
-        table = jax.reshard(params.embedding.astype(dtype), rules.spec(None, "embed"))
+        table = params.embedding.astype(dtype)
+        table = jax.reshard(table, rules.spec(None, "embed"))
         rows = table.at[ids].get(out_sharding=rules.spec("batch", None, "embed"))
         return jax.reshard(rows, rules.spec("batch", None, None))
 
 
 def block(
     layer: Layer,
-    x: Array,
-    angles: tuple[Array, Array],
+    x: Array,  # [B,T,D]
+    angles: tuple[Array, Array],  # [B,T,C/2]
     config: PolicyConfig,
     rules: Rules,
     attention: Callable[[Array, Array, Array], tuple[Array, Any]],
 ) -> tuple[Array, Any]:
-    """One layer. x [B,T,D]; `attention` takes rotated q [B,T,K,R,C], k and v [B,T,K,C] and returns its output and what
-    to keep.
-    """
+    """One layer. `attention` takes rotated q [B,T,K,R,C], k and v [B,T,K,C] and returns its output and what to keep."""
     declared = declare(config).layers
     stay = rules.spec("batch", None, None)
     wide = rules.spec("batch", None, "mlp")
@@ -205,8 +209,9 @@ def block(
     keys = rules.spec("batch", None, "heads", None)
 
     def use(name: str) -> Array:
+        weight = getattr(layer, name).astype(x.dtype)
         axes = getattr(declared, name).axes[1:]
-        return jax.reshard(getattr(layer, name).astype(x.dtype), rules.gathered(*axes))
+        return jax.reshard(weight, rules.gathered(*axes))
 
     with jax.named_scope("attention"):
         h = rms_norm(x, layer.attention_norm, config.norm_eps)
@@ -214,7 +219,9 @@ def block(
         k = linear("BTD,DKC->BTKC", keys, h, use("k"))
         v = linear("BTD,DKC->BTKC", keys, h, use("v"))
         if config.qkv_bias:
-            q, k, v = q + use("q_bias"), k + use("k_bias"), v + use("v_bias")
+            q = q + use("q_bias")
+            k = k + use("k_bias")
+            v = v + use("v_bias")
         if config.qk_norm:
             q = rms_norm(q, layer.q_norm, config.norm_eps)
             k = rms_norm(k, layer.k_norm, config.norm_eps)
@@ -225,21 +232,22 @@ def block(
         h = rms_norm(x, layer.mlp_norm, config.norm_eps)
         gate = linear("BTD,DF->BTF", wide, h, use("gate"))
         up = linear("BTD,DF->BTF", wide, h, use("up"))
-        return x + linear("BTF,FD->BTD", stay, jax.nn.silu(gate) * up, use("down")), kept
+        x = x + linear("BTF,FD->BTD", stay, jax.nn.silu(gate) * up, use("down"))
+    return x, kept
 
 
 def forward(
     params: Params,
-    ids: Array,
-    positions: Array,
-    segments: Array,
+    ids: Array,  # [B,T]
+    positions: Array,  # [B,T]
+    segments: Array,  # [B,T], 0: padding
     config: PolicyConfig,
     rules: Rules,
     dtype: Any,
     remat: bool = True,
     keep_cache: bool = False,
 ) -> tuple[Array, Any]:
-    """The forward pass over whole rows: ids, positions, segments [B,T] -> normed hidden states [B,T,D].
+    """The forward pass over whole rows -> normed hidden states [B,T,D].
 
     With `keep_cache`, the second result is (keys, values), each [L,B,T,K,C]; else None.
     """
@@ -261,8 +269,13 @@ def forward(
     return rms_norm(x, params.norm, config.norm_eps), cache
 
 
-def logits(params: Params, x: Array, config: PolicyConfig, rules: Rules) -> Array:
-    """Hidden states [B,D] or [B,T,D] -> fp32 logits [...,V]; rows of the embedding that no token names are masked."""
+def logits(
+    params: Params,
+    x: Array,  # [B,D] or [B,T,D]
+    config: PolicyConfig,
+    rules: Rules,
+) -> Array:
+    """Hidden states -> fp32 logits [...,V]; rows of the embedding that no token names are masked."""
     with jax.named_scope("head"):
         table = params.embedding if params.head is None else params.head
         table = jax.reshard(table.astype(x.dtype), rules.gathered("vocab", "width"))
@@ -276,15 +289,15 @@ def logits(params: Params, x: Array, config: PolicyConfig, rules: Rules) -> Arra
 
 def score(
     params: Params,
-    x: Array,
-    targets: Array,
-    temperature: Array,
+    x: Array,  # [B,T,D]
+    targets: Array,  # [B,T]
+    temperature: Array,  # []
     config: PolicyConfig,
     rules: Rules,
     chunk: int = 512,
     remat: bool = True,
 ) -> tuple[Array, Array, Array]:
-    """Hidden states x [B,T,D] and the token that follows each, targets [B,T] -> three fp32 arrays [B,T].
+    """Hidden states and the token that follows each -> three fp32 arrays [B,T].
 
     They are the log-probability (nats) of the target under softmax(logits / temperature), and the entropy (nats) of the
     distribution at temperature 1 and at `temperature`. Logits exist for `chunk` positions at a time and, with `remat`,

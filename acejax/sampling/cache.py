@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 from jax import Array
+from jax.sharding import PartitionSpec
 
 from acejax.mesh import Rules
 
@@ -21,8 +22,14 @@ class Cache:
     values: Array
 
 
-def from_prompts(keys: Array, values: Array, group: int, response: int, rules: Rules) -> Cache:
-    """Prompt keys and values [L,N,P,K,C] -> the cache of N x group slots, with room for `response` tokens each."""
+def from_prompts(
+    keys: Array,  # [L,N,P,K,C]
+    values: Array,  # [L,N,P,K,C]
+    group: int,
+    response: int,
+    rules: Rules,
+) -> Cache:
+    """The cache of N x group slots behind N prompts, with room for `response` tokens each."""
 
     spec = rules.spec(None, "batch", None, "heads", None)
 
@@ -33,8 +40,14 @@ def from_prompts(keys: Array, values: Array, group: int, response: int, rules: R
     return Cache(spread(keys), spread(values))
 
 
-def repeat_rows(x: Array, group: int, axis: int, spec: jax.sharding.PartitionSpec) -> Array:
+def repeat_rows(
+    x: Array,
+    group: int,
+    axis: int,
+    spec: PartitionSpec,
+) -> Array:
     """Each row of `axis`, `group` times in place: a prompt's slots stay on the device that prefilled it."""
     before, rows, after = x.shape[:axis], x.shape[axis], x.shape[axis + 1 :]
-    wide = jnp.broadcast_to(jnp.expand_dims(x, axis + 1), (*before, rows, group, *after))
+    wide = jnp.expand_dims(x, axis + 1)
+    wide = jnp.broadcast_to(wide, (*before, rows, group, *after))
     return jax.lax.reshape(wide, (*before, rows * group, *after), out_sharding=spec)

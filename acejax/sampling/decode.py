@@ -169,7 +169,11 @@ def keep_nucleus(p: Array, top_p: float) -> Array:
 
 
 def sample_token(
-    state: State, temperature: Array, pad_id: Array, config: PolicyConfig, settings: Settings
+    state: State,
+    temperature: Array,
+    pad_id: Array,
+    config: PolicyConfig,
+    settings: Settings,
 ) -> tuple[Array, Array]:
     """The next token of every slot [B] and its log-probability [B]; where a slot is done, `pad_id` and 0."""
     whole = jax.reshard(state.logits / temperature, SAMPLING.spec("batch", None))
@@ -187,7 +191,11 @@ def sample_token(
 
 
 def next_logits(
-    params: Params, state: State, token: Array, config: PolicyConfig, settings: Settings
+    params: Params,
+    state: State,
+    token: Array,
+    config: PolicyConfig,
+    settings: Settings,
 ) -> tuple[Cache, Array]:
     """Runs the policy on one token of every slot [B]. Returns the grown cache and the logits [B,V] that follow."""
     rules = SAMPLING
@@ -223,7 +231,12 @@ def next_logits(
 
 
 def advance(
-    params: Params, state: State, temperature: Array, pad_id: Array, config: PolicyConfig, settings: Settings
+    params: Params,
+    state: State,
+    temperature: Array,
+    pad_id: Array,
+    config: PolicyConfig,
+    settings: Settings,
 ) -> State:
     """Samples one token in every live slot, records it, and runs the policy on it."""
     t = state.column
@@ -246,7 +259,12 @@ def advance(
 
 @functools.partial(jax.jit, static_argnames=("config", "settings"), donate_argnames=("state",))
 def decode(
-    params: Params, state: State, temperature: Array, pad_id: Array, config: PolicyConfig, settings: Settings
+    params: Params,
+    state: State,
+    temperature: Array,
+    pad_id: Array,
+    config: PolicyConfig,
+    settings: Settings,
 ) -> State:
     """Up to `chunk` tokens for every slot; ends early when all are done."""
     end = jnp.minimum(state.column + settings.chunk, settings.response)

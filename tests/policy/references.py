@@ -85,6 +85,5 @@ if __name__ == "__main__":
     import torch
     import transformers
 
-    print(
-        f"{FILE.name}: {len(CASES)} models, {FILE.stat().st_size} bytes; transformers {transformers.__version__}, torch {torch.__version__}"
-    )
+    made = f"{FILE.name}: {len(CASES)} models, {FILE.stat().st_size} bytes"
+    print(f"{made}; transformers {transformers.__version__}, torch {torch.__version__}")
