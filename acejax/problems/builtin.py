@@ -29,7 +29,7 @@ DRAWS_PER_PROBLEM = 4000
 
 
 def _room(domain: str) -> ModuleType:
-    return builtin_math if domain == "math" else builtin_code
+    return {"math": builtin_math, "code": builtin_code}[domain]
 
 
 def _digest(text: str) -> str:
@@ -37,14 +37,18 @@ def _digest(text: str) -> str:
 
 
 def _templates(spec: dict[str, Any], domain: str) -> tuple[str, ...]:
-    return builtin_math.TEMPLATES[spec["family"]] if domain == "math" else builtin_code.templates(spec)
+    if domain == "math":
+        return builtin_math.TEMPLATES[spec["family"]]
+    return builtin_code.templates(spec)
 
 
 def content(domain: str, spec: dict[str, Any]) -> str:
     """What is asked, whatever the words: the text whose hash decides the split. A program's form and name do not
     count.
     """
-    left_out = {"surface"} if domain == "math" else {"surface", "family", "difficulty"}
+    left_out = {"surface"}
+    if domain == "code":
+        left_out |= {"family", "difficulty"}
     said = {key: value for key, value in spec.items() if key not in left_out}
     return domain + json.dumps(said, sort_keys=True)
 
@@ -177,5 +181,7 @@ def solve(problem: Problem, error_rate: float, seed: int) -> tuple[Trace, bool]:
     room = _room(problem.domain)
     rng = random.Random(_digest(f"{problem.id}/{seed}"))
     errs = rng.random() < error_rate * ERROR_SCALE[problem.meta["difficulty"]]
-    response = rng.choice(list(room.wrong(spec).values())) if errs else room.right(spec)
+    response = room.right(spec)
+    if errs:
+        response = rng.choice(list(room.wrong(spec).values()))
     return Trace(f"{problem.id}/{seed}", problem.prompt, response, "builtin-teacher", problem.domain), not errs
