@@ -257,10 +257,17 @@ def show_linear(spec: Spec) -> str:
     a, b = spec["a"], spec["b"]
     total = _total(spec)
     if "d" in spec:
-        return f"{a}(x+{b})+{spec['c']}={_times_x(spec['d'])}+{total}"
+        return f"{a}(x+{b})+{spec['c']}={_times_x(_on_the_right(spec))}+{total}"
     if "c" in spec:
-        return f"{a}x+{b}={_times_x(spec['c'])}+{total}"
+        return f"{a}x+{b}={_times_x(_on_the_right(spec))}+{total}"
     return f"{a}x{spec['sign']}{b}={total}"
+
+
+def _on_the_right(spec: Spec) -> int:
+    """The coefficient of x there."""
+    if "d" in spec:
+        return spec["d"]
+    return spec.get("c", 0)
 
 
 def _times_x(k: int) -> str:
@@ -279,7 +286,7 @@ def _constant(spec: Spec, work: Work, how: str) -> int:
 
 def linear_by(how: str = "right") -> Method:
     def method(spec: Spec, work: Work) -> int:
-        on_the_right: int = spec.get("d", spec.get("c", 0))  # the coefficient of x there
+        on_the_right = _on_the_right(spec)
         if not on_the_right and how in ("half_distributed", "coefficients_added"):
             raise Unfit
         constant = _constant(spec, work, how)
