@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+from acejax.problems.problem import Problem
 from acejax.problems.readers import read_problems
 from acejax.verification.pool import VerificationPool
 from acejax.verification.programs import execute
@@ -34,6 +35,27 @@ from acejax.verification.programs.sandbox import InfraError, Sandbox
 PROGRAM = "n = int(input())\nprint(sum(i * i for i in range(n)))\n"
 GIVEN, EXPECTED = "10\n", "285\n"
 DIRECT_CPU_S = 5
+DIRECT_MEMORY_BYTES = 4 << 30
+DIRECTLY = {True: "passes", False: "fails", None: "does not end"}
+# What a comparison or an operator is changed into.
+SWAPS = {
+    ast.Lt: ast.GtE,
+    ast.LtE: ast.Gt,
+    ast.Gt: ast.LtE,
+    ast.GtE: ast.Lt,
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Add,
+    ast.FloorDiv: ast.Mult,
+    ast.Mod: ast.Mult,
+    ast.BitXor: ast.BitAnd,
+    ast.BitAnd: ast.BitOr,
+    ast.BitOr: ast.BitXor,
+    ast.And: ast.Or,
+    ast.Or: ast.And,
+}
 
 
 def cpu_seconds(pid: int) -> float:
@@ -45,9 +67,11 @@ def cpu_seconds(pid: int) -> float:
 
 def used() -> float:
     """CPU seconds of this process and of those that it has waited for."""
-    return sum(
-        resource.getrusage(who).ru_utime + resource.getrusage(who).ru_stime for who in (0, resource.RUSAGE_CHILDREN)
-    )
+    total = 0.0
+    for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
+        usage = resource.getrusage(who)
+        total += usage.ru_utime + usage.ru_stime
+    return total
 
 
 def rates(
@@ -75,10 +99,9 @@ def in_sandbox(sandbox: Sandbox, tests: int, seconds: float) -> tuple[float, flo
 
 def in_subprocess(seconds: float) -> tuple[float, float]:
     def work() -> None:
-        out = subprocess.run(
-            [sys.executable, "-I", "-c", PROGRAM], input=GIVEN, capture_output=True, text=True, check=True
-        ).stdout
-        assert out == EXPECTED
+        command = [sys.executable, "-I", "-c", PROGRAM]
+        done = subprocess.run(command, input=GIVEN, capture_output=True, text=True, check=True)
+        assert done.stdout == EXPECTED
 
     return rates(work, 1, seconds)
 
@@ -106,9 +129,8 @@ def in_peer(tests: int, seconds: float) -> tuple[float, float]:
 
 
 def throughput(seconds: float) -> None:
-    print(
-        f"{'runner':<14}{'tests/program':>14}{'programs/s':>12}{'tests/s':>10}{'programs/CPU s':>16}{'tests/CPU s':>13}"
-    )
+    head = ("runner", "tests/program", "programs/s", "tests/s", "programs/CPU s", "tests/CPU s")
+    print("{:<14}{:>14}{:>12}{:>10}{:>16}{:>13}".format(*head))
     row = "{:<14}{:>14}{:>12.0f}{:>10.0f}{:>16.0f}{:>13.0f}"
     for backend in ("bubblewrap", "rlimits"):
         with Sandbox(backend) as sandbox:
@@ -136,40 +158,28 @@ def throughput(seconds: float) -> None:
 def mutations(source: str) -> Iterator[str]:
     """The program with one comparison, operator or constant changed, one after another."""
     tree = ast.parse(source)
-    swaps = {
-        ast.Lt: ast.GtE,
-        ast.LtE: ast.Gt,
-        ast.Gt: ast.LtE,
-        ast.GtE: ast.Lt,
-        ast.Eq: ast.NotEq,
-        ast.NotEq: ast.Eq,
-        ast.Add: ast.Sub,
-        ast.Sub: ast.Add,
-        ast.Mult: ast.Add,
-        ast.FloorDiv: ast.Mult,
-        ast.Mod: ast.Mult,
-        ast.BitXor: ast.BitAnd,
-        ast.BitAnd: ast.BitOr,
-        ast.BitOr: ast.BitXor,
-        ast.And: ast.Or,
-        ast.Or: ast.And,
-    }
-    for number, node in enumerate(ast.walk(tree)):
+    for number, _ in enumerate(ast.walk(tree)):
         changed = copy.deepcopy(tree)
-        twin = next(other for at, other in enumerate(ast.walk(changed)) if at == number)
-        if isinstance(node, ast.Compare) and type(node.ops[0]) in swaps:
-            twin.ops[0] = swaps[type(node.ops[0])]()
-        elif isinstance(node, ast.BinOp | ast.AugAssign | ast.BoolOp) and type(node.op) in swaps:
-            twin.op = swaps[type(node.op)]()
-        elif isinstance(node, ast.Constant) and type(node.value) is int:
-            twin.value = node.value + 1
-        elif isinstance(node, ast.Constant) and type(node.value) is bool:
-            twin.value = not node.value
-        elif isinstance(node, ast.Return) and node.value is not None:
-            twin.value = ast.Constant(None)
-        else:
-            continue
-        yield ast.unparse(changed)
+        node = next(node for at, node in enumerate(ast.walk(changed)) if at == number)
+        if mutate(node):
+            yield ast.unparse(changed)
+
+
+def mutate(node: ast.AST) -> bool:
+    """Changes a node in place; False where there is nothing to change."""
+    if isinstance(node, ast.Compare) and type(node.ops[0]) in SWAPS:
+        node.ops[0] = SWAPS[type(node.ops[0])]()
+    elif isinstance(node, ast.BinOp | ast.AugAssign | ast.BoolOp) and type(node.op) in SWAPS:
+        node.op = SWAPS[type(node.op)]()
+    elif isinstance(node, ast.Constant) and type(node.value) is int:
+        node.value += 1
+    elif isinstance(node, ast.Constant) and type(node.value) is bool:
+        node.value = not node.value
+    elif isinstance(node, ast.Return) and node.value is not None:
+        node.value = ast.Constant(None)
+    else:
+        return False
+    return True
 
 
 def passes_directly(source: str, test: str) -> bool | None:
@@ -181,14 +191,10 @@ def passes_directly(source: str, test: str) -> bool | None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             os.dup2(1, 2)
             resource.setrlimit(resource.RLIMIT_CPU, (DIRECT_CPU_S, DIRECT_CPU_S))
-            resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+            resource.setrlimit(resource.RLIMIT_AS, (DIRECT_MEMORY_BYTES, DIRECT_MEMORY_BYTES))
             signal.alarm(10 * DIRECT_CPU_S)
             sys.setrecursionlimit(execute.RECURSION_LIMIT)
-            names = execute.prelude() | {"__name__": "solution"}
-            for kind, name in (("ListNode", "list"), ("TreeNode", "tree")):
-                names[f"{name}_node"] = lambda value, kind=kind: execute.build(value, kind)
-                names[f"is_same_{name}"] = lambda a, b, kind=kind: execute.flatten(a, kind) == execute.flatten(b, kind)
-            exec(compile(source + "\n" + test, "direct", "exec"), names)
+            exec(compile(source + "\n" + test, "direct", "exec"), direct_names())
             status = 0
         finally:
             os._exit(status)
@@ -196,48 +202,64 @@ def passes_directly(source: str, test: str) -> bool | None:
     return None if code in (-signal.SIGKILL, -signal.SIGXCPU, -signal.SIGALRM) else code == 0
 
 
-def references(path: Path, limit: int | None) -> None:
+def direct_names() -> dict:
+    """What a row's own test program expects to find besides the solution."""
+    names = execute.prelude() | {"__name__": "solution"}
+    for kind, name in (("ListNode", "list"), ("TreeNode", "tree")):
+        names[f"{name}_node"] = lambda value, kind=kind: execute.build(value, kind)
+        names[f"is_same_{name}"] = lambda a, b, kind=kind: execute.flatten(a, kind) == execute.flatten(b, kind)
+    return names
+
+
+def correctness(path: Path, limit: int | None) -> None:
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()][:limit]
     problems = read_problems(path, domain="code")[:limit]
     typed = sum(bool(problem.tests and problem.tests.get("types")) for problem in problems)
     print(f"\nLeetCode: {len(problems)} reference solutions, {typed} of them with lists or trees")
+    references(rows, problems)
+    mutants(rows, problems)
+
+
+def references(rows: list[dict], problems: list[Problem]) -> None:
     with VerificationPool(1, time_limit_s=10.0) as pool:
         began = time.monotonic()
-        futures = [
-            pool.submit(p, 0, f"</think>\n```python\n{row['solutions']}\n```")
-            for p, row in zip(problems, rows, strict=True)
-        ]
+        futures = []
+        for problem, row in zip(problems, rows, strict=True):
+            futures.append(pool.submit(problem, 0, f"</think>\n```python\n{row['solutions']}\n```"))
         verdicts = [future.result() for future in futures]
         passed = time.monotonic() - began
-    right = sum(v.verdict == "correct" for v in verdicts)
-    print(
-        f"references judged correct: {right} of {len(rows)} ({right / len(rows):.2%}) in {passed:.1f} s by one worker"
-    )
+    right = sum(verdict.verdict == "correct" for verdict in verdicts)
+    share = f"{right} of {len(rows)} ({right / len(rows):.2%})"
+    print(f"references judged correct: {share} in {passed:.1f} s by one worker")
     for verdict, row in zip(verdicts, rows, strict=True):
         if verdict.verdict != "correct":
-            direct = {True: "passes", False: "fails", None: "does not end"}[
-                passes_directly(row["solutions"], row["tests"]["functional"])
-            ]
+            direct = DIRECTLY[passes_directly(row["solutions"], row["tests"]["functional"])]
             print(f"  {verdict.problem_id}: {verdict.verdict}, {verdict.reason}; executed directly it {direct}")
-    results: Counter[str] = Counter()
+
+
+def mutants(rows: list[dict], problems: list[Problem]) -> None:
+    outcomes: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
     with Sandbox() as sandbox:
         for problem, row in zip(problems, rows, strict=True):
-            source = next(
-                (m for m in mutations(row["solutions"]) if passes_directly(m, row["tests"]["functional"]) is False),
-                None,
-            )
+            source = failing_mutation(row["solutions"], row["tests"]["functional"])
             if source is None:
-                results["without a mutation that fails"] += 1
+                reasons["without a mutation that fails"] += 1
                 print(f"  {problem.id}: no mutation fails when executed directly")
                 continue
             outcome, reason, _ = judge_program(source, problem, sandbox)
-            results[f"{outcome}: {reason}"] += 1
+            outcomes[outcome] += 1
+            reasons[f"{outcome}: {reason}"] += 1
             if outcome == "correct":
                 print(f"  {problem.id}: a mutated copy is judged correct")
-    wrong = sum(count for name, count in results.items() if name.startswith("wrong"))
-    print(
-        f"mutated copies judged wrong: {wrong} of {wrong + sum(n for k, n in results.items() if k.startswith('correct'))}; {dict(results)}"
-    )
+    print(f"mutated copies judged wrong: {outcomes['wrong']} of {outcomes.total()}; {dict(reasons)}")
+
+
+def failing_mutation(source: str, test: str) -> str | None:
+    for mutation in mutations(source):
+        if passes_directly(mutation, test) is False:
+            return mutation
+    return None
 
 
 def main() -> None:
@@ -246,12 +268,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--limit", type=int)
     options = parser.parse_args()
-    print(
-        f"python {platform.python_version()}, Linux {platform.release()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
-    )
+    machine = f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+    print(f"python {platform.python_version()}, Linux {platform.release()}, {machine}")
     throughput(options.seconds)
     if options.data:
-        references(options.data / "code" / "leetcode_train.jsonl", options.limit)
+        correctness(options.data / "code" / "leetcode_train.jsonl", options.limit)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ DRAWS_PER_PROBLEM = 4000
 
 
 def _room(domain: str) -> ModuleType:
-    return builtin_math if domain == "math" else builtin_code
+    return {"math": builtin_math, "code": builtin_code}[domain]
 
 
 def _digest(text: str) -> str:
@@ -37,18 +37,19 @@ def _digest(text: str) -> str:
 
 
 def _templates(spec: dict[str, Any], domain: str) -> tuple[str, ...]:
-    return builtin_math.TEMPLATES[spec["family"]] if domain == "math" else builtin_code.templates(spec)
+    if domain == "math":
+        return builtin_math.TEMPLATES[spec["family"]]
+    return builtin_code.templates(spec)
 
 
 def content(domain: str, spec: dict[str, Any]) -> str:
     """What is asked, whatever the words: the text whose hash decides the split. A program's form and name do not
     count.
     """
-    said = {
-        key: value
-        for key, value in spec.items()
-        if key != "surface" and (domain == "math" or key not in ("family", "difficulty"))
-    }
+    left_out = {"surface"}
+    if domain == "code":
+        left_out |= {"family", "difficulty"}
+    said = {key: value for key, value in spec.items() if key not in left_out}
     return domain + json.dumps(said, sort_keys=True)
 
 
@@ -57,7 +58,11 @@ def split_of(domain: str, spec: dict[str, Any]) -> Split:
     if _room(domain).is_unseen(spec):
         return "heldout"
     place = int(_digest(content(domain, spec))[:8], 16) % 100
-    return "train" if place < SHARES["train"] else "warm" if place < SHARES["train"] + SHARES["warm"] else "heldout"
+    if place < SHARES["train"]:
+        return "train"
+    if place < SHARES["train"] + SHARES["warm"]:
+        return "warm"
+    return "heldout"
 
 
 def _draw_problem(
@@ -67,7 +72,8 @@ def _draw_problem(
     lot = rng.random() if split == "heldout" else 1.0
     new_template = UNSEEN_PARAMETER_SHARE <= lot < UNSEEN_PARAMETER_SHARE + UNSEEN_TEMPLATE_SHARE
     # Some kinds have no problem with a parameter of the held-out ones, or run out of them.
-    for new_parameter in (True, False) if lot < UNSEEN_PARAMETER_SHARE else (False,):
+    wanted = (True, False) if lot < UNSEEN_PARAMETER_SHARE else (False,)
+    for new_parameter in wanted:
         for _ in range(DRAWS_PER_PROBLEM):
             problem = _one_draw(domain, family, difficulty, split, rng, new_parameter, new_template)
             if problem is not None and problem.prompt not in taken:
@@ -121,21 +127,9 @@ def generate(
     `solve` works from. Raises UserError for an unknown domain, split, family or difficulty, and where the split holds
     fewer problems than asked for.
     """
-    if domain not in ("math", "code"):
-        raise UserError(f"domain is {domain!r}; use math or code")
-    if split not in SHARES:
-        raise UserError(f"split is {split!r}; use one of {', '.join(SHARES)}")
-    known = _room(domain).FAMILIES
-    for family in families or ():
-        if family not in known:
-            raise UserError(
-                f"families: {family!r} is not a built-in family of {domain}; use some of {', '.join(known)}"
-            )
-    for difficulty in difficulties:
-        if difficulty not in ERROR_SCALE:
-            raise UserError(f"difficulties: {difficulty!r} is not 1, 2 or 3")
+    _check_request(domain, split, difficulties, families or ())
     rng = random.Random(_digest(f"{domain}/{split}/{seed}"))
-    kinds = [(family, difficulty) for difficulty in difficulties for family in families or known]
+    kinds = [(family, difficulty) for difficulty in difficulties for family in families or _room(domain).FAMILIES]
     problems: list[Problem] = []
     taken: set[str] = set()
     while len(problems) < count and kinds:
@@ -150,10 +144,26 @@ def generate(
                 problems.append(problem)
     if len(problems) < count:
         raise UserError(
-            f"built-in {domain} problems, split {split}: {count} asked for, {len(problems)} found; ask for fewer, or for more families"
+            f"built-in {domain} problems, split {split}: {count} asked for, {len(problems)} found; "
+            "ask for fewer, or for more families"
         )
     rng.shuffle(problems)
     return problems
+
+
+def _check_request(domain: str, split: str, difficulties: Sequence[int], families: Sequence[str]) -> None:
+    if domain not in ("math", "code"):
+        raise UserError(f"domain is {domain!r}; use math or code")
+    if split not in SHARES:
+        raise UserError(f"split is {split!r}; use one of {', '.join(SHARES)}")
+    known = _room(domain).FAMILIES
+    for family in families:
+        if family not in known:
+            found = f"{family!r} is not a built-in family of {domain}"
+            raise UserError(f"families: {found}; use some of {', '.join(known)}")
+    for difficulty in difficulties:
+        if difficulty not in ERROR_SCALE:
+            raise UserError(f"difficulties: {difficulty!r} is not 1, 2 or 3")
 
 
 def solve(problem: Problem, error_rate: float, seed: int) -> tuple[Trace, bool]:
@@ -171,5 +181,7 @@ def solve(problem: Problem, error_rate: float, seed: int) -> tuple[Trace, bool]:
     room = _room(problem.domain)
     rng = random.Random(_digest(f"{problem.id}/{seed}"))
     errs = rng.random() < error_rate * ERROR_SCALE[problem.meta["difficulty"]]
-    response = rng.choice(list(room.wrong(spec).values())) if errs else room.right(spec)
+    response = room.right(spec)
+    if errs:
+        response = rng.choice(list(room.wrong(spec).values()))
     return Trace(f"{problem.id}/{seed}", problem.prompt, response, "builtin-teacher", problem.domain), not errs

@@ -10,15 +10,22 @@ repetition) is kept for held-out problems.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
+from acejax.problems.builtin_steps import AGGREGATES, FILTERS, SHORT, Step, expression, plan, run
+
 Spec = dict[str, Any]
-Step = list[Any]
 UNSEEN = 7
-FAMILIES = ("numbers", "lists", "strings", "stdin")
+SOURCES = {"numbers": ("n", "range"), "lists": ("xs",), "strings": ("s",), "stdin": ("n", "xs", "s")}
+FAMILIES = tuple(SOURCES)
 LETTERS = "abcde"
 NAMES = "fgh"
+# How a program of form "stdin" reads its source.
+READS = {"n": "int(input())", "s": "input()", "xs": "list(map(int,input().split()))"}
 MAX_TESTS = 5
+# The steps in which the constant is kept for held-out problems, by source.
+UNSEEN_ROLES = {"xs": FILTERS, "range": FILTERS, "n": ("+", "-"), "s": ("first", "last", "repeat")}
 
 # The last phrasing of each form is held out; every word of it occurs in some other phrasing.
 TEMPLATES: dict[str, tuple[str, ...]] = {
@@ -30,7 +37,6 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
     ),
 }
 
-FILTERS = ("even", "odd", ">", ">=", "<", "<=", "%")
 SAID = {
     "even": "keep even",
     "odd": "keep odd",
@@ -57,7 +63,6 @@ SAID = {
     "letters": 'count "{}"',
     "length": "length",
 }
-AGGREGATES = ("sum", "count", "max", "min")
 # What a confused reader does instead; "max!" and "min!" forget the empty list, "remove1" removes once.
 CONFUSED = {
     "even": ("odd",),
@@ -87,54 +92,79 @@ CONFUSED = {
 }
 
 
+NUMBER_KINDS = ("*", "+", "-", "square")
+MAP_KINDS = (*NUMBER_KINDS, "neg")
+TEXT_KINDS = ("reverse", "upper", "remove", "first", "last", "repeat")
+LAST_TEXT_KINDS = ("letters", "length")
+# By difficulty, what is done to a list: filter, map, aggregate.
+LIST_STEPS = {1: ("f", "m", "a"), 2: ("fm", "mf", "fa", "ma", "fa"), 3: ("fma", "mfa")}
+
+
 def _draw_filter(rng: random.Random) -> Step:
     kind = rng.choice(FILTERS)
-    return [kind] if kind in ("even", "odd") else [kind, rng.randrange(3 if kind == "%" else 2, 10)]
+    if kind in ("even", "odd"):
+        return [kind]
+    smallest = 3 if kind == "%" else 2
+    return [kind, rng.randrange(smallest, 10)]
 
 
-def _draw_map(rng: random.Random, affine: bool = False) -> Step:
-    kind = rng.choice(("*", "+", "-", "square") if affine else ("*", "+", "-", "square", "neg"))
-    return [kind] if kind in ("square", "neg") else [kind, rng.randrange(2, 10)]
+def _draw_map(rng: random.Random, kinds: Sequence[str]) -> Step:
+    kind = rng.choice(kinds)
+    if kind in ("square", "neg"):
+        return [kind]
+    return [kind, rng.randrange(2, 10)]
 
 
-def _draw_text(rng: random.Random, last: bool) -> Step:
-    kind = rng.choice(
-        ("reverse", "upper", "remove", "first", "last", "repeat") + (("letters", "length") if last else ())
-    )
+def _draw_text(rng: random.Random, kinds: Sequence[str]) -> Step:
+    kind = rng.choice(kinds)
     if kind in ("reverse", "upper", "length"):
         return [kind]
-    return [kind, rng.choice(LETTERS) if kind in ("remove", "letters") else rng.randrange(2, 10)]
+    if kind in ("remove", "letters"):
+        return [kind, rng.choice(LETTERS)]
+    return [kind, rng.randrange(2, 10)]
+
+
+def _draw_texts(count: int, rng: random.Random) -> list[Step]:
+    """Steps of different kinds, of which only the last may end in a number."""
+    while True:
+        steps = [_draw_text(rng, TEXT_KINDS) for _ in range(count - 1)]
+        steps.append(_draw_text(rng, TEXT_KINDS + LAST_TEXT_KINDS))
+        if len({step[0] for step in steps}) == count:
+            return steps
+
+
+def _draw_list_step(letter: str, rng: random.Random) -> Step:
+    if letter == "f":
+        return _draw_filter(rng)
+    if letter == "m":
+        return _draw_map(rng, MAP_KINDS)
+    return [rng.choice(AGGREGATES)]
 
 
 def _draw_steps(source: str, difficulty: int, rng: random.Random) -> list[Step]:
     if source == "n":
-        return [_draw_map(rng, affine=True) for _ in range(difficulty)]
+        return [_draw_map(rng, NUMBER_KINDS) for _ in range(difficulty)]
     if source == "s":
-        steps = [_draw_text(rng, last=index == difficulty - 1) for index in range(difficulty)]
-        return steps if len({step[0] for step in steps}) == difficulty else _draw_steps(source, difficulty, rng)
-    kinds = rng.choice((("f", "m", "a"), ("fm", "mf", "fa", "ma", "fa"), ("fma", "mfa"))[difficulty - 1])
-    return [
-        _draw_filter(rng) if kind == "f" else _draw_map(rng) if kind == "m" else [rng.choice(AGGREGATES)]
-        for kind in kinds
-    ]
+        return _draw_texts(difficulty, rng)
+    return [_draw_list_step(letter, rng) for letter in rng.choice(LIST_STEPS[difficulty])]
 
 
 def draw(family: str, difficulty: int, rng: random.Random) -> Spec | None:
     """A random spec, or None where a number occurs twice: which step comes next would not show in what is written so
     far.
     """
-    sources = {"numbers": ("n", "range"), "lists": ("xs",), "strings": ("s",), "stdin": ("n", "xs", "s")}
-    source = rng.choice(sources[family])
+    source = rng.choice(SOURCES[family])
     steps = _draw_steps(source, difficulty, rng)
     said = [step[1] for step in steps if len(step) > 1]
     if len(set(said)) < len(said):
         return None
+    form = "stdin" if family == "stdin" else "function"
     return {
         "family": family,
         "difficulty": difficulty,
         "source": source,
         "steps": steps,
-        "surface": {"form": "stdin" if family == "stdin" else "function", "name": rng.choice(NAMES)},
+        "surface": {"form": form, "name": rng.choice(NAMES)},
     }
 
 
@@ -142,8 +172,12 @@ def is_unseen(spec: Spec) -> bool:
     """Whether 7 is a threshold or divisor of a filter, is added or subtracted on its own, or cuts or repeats a
     string.
     """
-    roles = {"xs": FILTERS, "range": FILTERS, "n": ("+", "-"), "s": ("first", "last", "repeat")}[spec["source"]]
+    roles = UNSEEN_ROLES[spec["source"]]
     return any(step[0] in roles and step[-1] == UNSEEN for step in spec["steps"])
+
+
+def _variable(source: str) -> str:
+    return "n" if source == "range" else source
 
 
 def templates(spec: Spec) -> tuple[str, ...]:
@@ -156,73 +190,8 @@ def phrase(spec: Spec, template: int) -> str:
     source = spec["source"]
     if source == "range":
         said.insert(0, "from 1 to n")
-    var = "n" if source == "range" else source
+    var = _variable(source)
     return templates(spec)[template].format(head=f"{spec['surface']['name']}({var})", var=var, steps=", ".join(said))
-
-
-# what the steps mean
-
-
-def _keeps(step: Step, x: int) -> bool:
-    kind = step[0]
-    if kind in ("even", "odd"):
-        return x % 2 == (kind == "odd")
-    k = step[1]
-    return {">": x > k, ">=": x >= k, "<": x < k, "<=": x <= k, "%": x % k == 0, "not%": x % k != 0}[kind]
-
-
-def _mapped(step: Step, x: int) -> int:
-    kind = step[0]
-    if kind in ("square", "neg", "double"):
-        return {"square": x * x, "neg": -x, "double": x * 2}[kind]
-    k = step[1]
-    return {"*": x * k, "+": x + k, "-": x - k}[kind]
-
-
-def _aggregated(kind: str, xs: list[int]) -> int | None:
-    """None where the program would stop with an error."""
-    if kind == "sum":
-        return sum(xs)
-    if kind == "count":
-        return len(xs)
-    if not xs:
-        return None if kind.endswith("!") else 0
-    return max(xs) if kind.startswith("max") else min(xs)
-
-
-def _text_step(step: Step, s: str) -> str | int:
-    kind = step[0]
-    if kind in ("length", "letters"):
-        return len(s) if kind == "length" else s.count(step[1])
-    if kind in ("reverse", "upper", "lower"):
-        return {"reverse": s[::-1], "upper": s.upper(), "lower": s.lower()}[kind]
-    k = step[1]
-    if kind in ("remove", "remove1"):
-        return s.replace(k, "", 1 if kind == "remove1" else -1)
-    return {"first": s[:k], "last": s[-k:], "repeat": s * k, "repeat+": s * (k + 1)}[kind]
-
-
-def run(source: str, steps: list[Step], value: Any) -> Any:
-    """What the program that does `steps` returns for the input `value`; None where it would stop with an error."""
-    if source == "n":
-        for step in steps:
-            value = value * step[1] if step[0] == "*" else _mapped(step, value)
-        return value
-    if source == "s":
-        for step in steps:
-            value = _text_step(step, value)
-        return value
-    short = bool(steps) and steps[0] == ["short"]
-    xs = list(range(1, value + (not short))) if source == "range" else list(value)
-    for step in steps[short:]:
-        kind = step[0]
-        if kind in FILTERS or kind == "not%":
-            xs = [x for x in xs if _keeps(step, x)]
-        elif kind.rstrip("!") in AGGREGATES:
-            return _aggregated(kind, xs)
-        else:
-            xs = [_mapped(step, x) for x in xs]
-    return xs
 
 
 def _inputs(spec: Spec) -> list[Any]:
@@ -242,114 +211,16 @@ def _inputs(spec: Spec) -> list[Any]:
     return ["", "a", "bananabread", "abcdeedcbaabc", "Deedcab"]
 
 
-# how the steps are written
-
-
-def _atom(text: str, simple: str) -> str:
-    return text if text == simple else f"({text})"
-
-
-def _write_map(step: Step, cur: str, simple: str) -> str:
-    kind = step[0]
-    if kind in ("+", "-"):
-        return f"{cur}{kind}{step[1]}"
-    if kind == "neg":
-        return f"-{cur}"
-    held = _atom(cur, simple)
-    return f"{held}**2" if kind == "square" else f"{held}*{2 if kind == 'double' else step[1]}"
-
-
-def _write_filter(step: Step, cur: str) -> str:
-    kind = step[0]
-    if kind in ("even", "odd", "%", "not%"):
-        held = f"({cur})" if "+" in cur or "-" in cur[1:] else cur
-        if kind in ("even", "odd"):
-            return f"{held}%2=={int(kind == 'odd')}"
-        return f"{held}%{step[1]}{'==' if kind == '%' else '!='}0"
-    return f"{cur}{kind}{step[1]}"
-
-
-def _write_list(source: str, steps: list[Step]) -> str:
-    short = bool(steps) and steps[0] == ["short"]
-    over = ("range(1,n)" if short else "range(1,n+1)") if source == "range" else "xs"
-    cur, tests, aggregate = "x", [], ""
-    for step in steps[short:]:
-        if step[0].rstrip("!") in AGGREGATES:
-            aggregate = step[0]
-        elif step[0] in FILTERS or step[0] == "not%":
-            tests.append(_write_filter(step, cur))
-        else:
-            cur = _write_map(step, cur, "x")
-    inner = f"[{cur} for x in {over}" + "".join(f" if {test}" for test in tests) + "]"
-    if not aggregate:
-        return inner
-    default = ",default=0" if aggregate in ("max", "min") else ""
-    return f"{'len' if aggregate == 'count' else aggregate.rstrip('!')}({inner}{default})"
-
-
-def _write_text(steps: list[Step]) -> str:
-    cur = "s"
-    for index, step in enumerate(steps):
-        kind = step[0]
-        if index and steps[index - 1][0].startswith("repeat") and kind != "length":
-            cur = f"({cur})"
-        if kind in ("repeat", "repeat+"):
-            cur = f"{cur}*{step[1] + (kind == 'repeat+')}"
-            continue
-        if kind == "length":
-            cur = f"len({cur})"
-        elif kind in ("first", "last"):
-            cur += f"[:{step[1]}]" if kind == "first" else f"[-{step[1]}:]"
-        elif kind in ("remove", "remove1"):
-            cur += f'.replace("{step[1]}","")' if kind == "remove" else f'.replace("{step[1]}","",1)'
-        else:
-            cur += {"reverse": "[::-1]", "upper": ".upper()", "lower": ".lower()", "letters": f'.count("{step[-1]}")'}[
-                kind
-            ]
-    return cur
-
-
-def _expression(source: str, steps: list[Step]) -> str:
-    if source == "n":
-        cur = "n"
-        for step in steps:
-            cur = _write_map(step, cur, "n")
-        return cur
-    return _write_text(steps) if source == "s" else _write_list(source, steps)
-
-
-def _plan(source: str, steps: list[Step]) -> list[str]:
-    """One line per step, in the notation of the program."""
-    lines = []
-    for step in steps:
-        kind = step[0]
-        if kind == "short":
-            lines.append("below n")
-        elif source == "s":
-            text = _write_text([step])
-            lines.append("len" if kind == "length" else text[1:])
-        elif kind.rstrip("!") in AGGREGATES:
-            lines.append({"count": "len"}.get(kind, kind.rstrip("!") + (" or 0" if kind in ("max", "min") else "")))
-        elif kind in FILTERS or kind == "not%":
-            lines.append(_write_filter(step, "x"))
-        else:
-            lines.append(_write_map(step, "n" if source == "n" else "x", "n" if source == "n" else "x"))
-    if source == "range" and ["short"] not in steps:
-        lines.insert(0, "to n")
-    return lines
-
-
 def render(spec: Spec, steps: list[Step]) -> str:
     """The response that does `steps`: a plan, then the program in a fenced block."""
     source = spec["source"]
-    expression = _expression(source, steps)
-    var = "n" if source == "range" else source
+    text = expression(source, steps)
     if spec["surface"]["form"] == "function":
-        program = f"def {spec['surface']['name']}({var}):\n    return {expression}"
+        program = f"def {spec['surface']['name']}({_variable(source)}):\n    return {text}"
     else:
-        read = {"n": "int(input())", "s": "input()", "xs": "list(map(int,input().split()))"}[var]
-        program = f"{var}={read}\nprint({'*' if expression.startswith('[') else ''}{expression})"
-    return "\n".join(_plan(source, steps)) + f"\n</think>\n```python\n{program}\n```"
+        star = "*" if text.startswith("[") else ""
+        program = f"{source}={READS[source]}\nprint({star}{text})"
+    return "\n".join(plan(source, steps)) + f"\n</think>\n```python\n{program}\n```"
 
 
 # the misconceptions
@@ -360,43 +231,44 @@ def _variants(spec: Spec) -> dict[str, list[Step]]:
     found = {}
     for index, step in enumerate(steps):
         for other in CONFUSED[step[0]]:
-            found[f"{step[0]}_as_{other}_{index}"] = steps[:index] + [[other, *step[1:]]] + steps[index + 1 :]
+            found[f"{step[0]}_as_{other}_{index}"] = [*steps[:index], [other, *step[1:]], *steps[index + 1 :]]
     if spec["source"] == "range":
-        found["off_by_one"] = [["short"], *steps]
-    last_is_free = steps[-1][0] not in AGGREGATES and steps[-1][0] not in ("letters", "length")
-    if len(steps) > 1:
-        found["last_forgotten" if last_is_free else "forgotten"] = (
-            steps[:-1] if last_is_free else steps[:-2] + steps[-1:]
-        )
-        if len(steps) > 2 or last_is_free:
-            found["swapped"] = [steps[1], steps[0], *steps[2:]]
+        found["off_by_one"] = [SHORT, *steps]
+    if len(steps) == 1:
+        return found
+    # A step that ends in a number stays the last one.
+    if steps[-1][0] in AGGREGATES + LAST_TEXT_KINDS:
+        found["forgotten"] = [*steps[:-2], steps[-1]]
+        swappable = len(steps) > 2
+    else:
+        found["last_forgotten"] = steps[:-1]
+        swappable = True
+    if swappable:
+        found["swapped"] = [steps[1], steps[0], *steps[2:]]
     return found
 
 
 def _wrong_steps(spec: Spec) -> dict[str, list[Step]]:
-    source, inputs = spec["source"], _inputs(spec)
-    true = [run(source, spec["steps"], value) for value in inputs]
-    return {
-        name: steps
-        for name, steps in _variants(spec).items()
-        if [run(source, steps, value) for value in inputs] != true
-    }
+    right_outputs = _outputs(spec, spec["steps"])
+    return {name: steps for name, steps in _variants(spec).items() if _outputs(spec, steps) != right_outputs}
+
+
+def _outputs(spec: Spec, steps: list[Step]) -> list[Any]:
+    return [run(spec["source"], steps, value) for value in _inputs(spec)]
 
 
 def tests(spec: Spec) -> dict[str, Any]:
     """The test suite, in the record's form."""
-    pairs = [(value, run(spec["source"], spec["steps"], value)) for value in _inputs(spec)][:MAX_TESTS]
+    pairs = list(zip(_inputs(spec), _outputs(spec, spec["steps"]), strict=True))[:MAX_TESTS]
     if spec["surface"]["form"] == "function":
-        return {
-            "kind": "function",
-            "fn_name": spec["surface"]["name"],
-            "cases": [{"args": [value], "output": out} for value, out in pairs],
-        }
+        calls = [{"args": [value], "output": output} for value, output in pairs]
+        return {"kind": "function", "fn_name": spec["surface"]["name"], "cases": calls}
+    return {"kind": "stdin", "cases": [{"input": _line(value), "output": _line(output)} for value, output in pairs]}
 
-    def line(value: Any) -> str:
-        return (" ".join(map(str, value)) if isinstance(value, list) else str(value)) + "\n"
 
-    return {"kind": "stdin", "cases": [{"input": line(value), "output": line(out)} for value, out in pairs]}
+def _line(value: Any) -> str:
+    text = " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text + "\n"
 
 
 def right(spec: Spec) -> str:

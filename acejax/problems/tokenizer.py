@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ PROBES = (
     "Let $x_1, \\ldots, x_{10}$ be real with $\\sum_{i=1}^{n} x_i^2 \\le \\frac{1}{2}$.",
     "\\[\\begin{cases} 3x+4=7, & y\\neq0 \\\\ -12.50\\% \\end{cases}\\] \\boxed{\\sqrt[3]{27}}",
     "0 7 12 345 2024 1000000 3.14159 -1e-5 1,234,567 007",
-    "def f(xs):\n    for x in xs:\n        if x  ==  'a' :\n            return [x for x in xs][::-1]\n\n    return None\n",
+    "def f(xs):\n    for x in xs:\n        if x  ==  'a' :\n"
+    "            return [x for x in xs][::-1]\n\n    return None\n",
     "class A:\n\tdef g(self):\n\t\tpass\n\r\n# end \t \n",
     "one\n\ntwo\n\n\n\nthree\n \n\n  four",
     "naïve café α≤β ∑ 漢字 рус של ไทย “q”—…\u00a0x \U0001f600\U0001f468\u200d\U0001f469",
@@ -40,55 +41,86 @@ def load_tokenizer(folder: Path) -> Any:
     reads other tokens than it learned fails silently), and where decoding does not give the text back. The message
     holds the shortest such text.
     """
+    tokenizer, raw = _opened(folder)
+    texts = _probes(tokenizer, raw)
+    if raw is not None:
+        _check_reading(folder, tokenizer, raw, texts)
+    _check_decoding(folder, tokenizer, texts)
+    return tokenizer
+
+
+def _opened(folder: Path) -> tuple[Any, Tokenizer | None]:
+    """The tokenizer as transformers opens it and, where the folder holds tokenizer.json, as that file says."""
     import transformers  # takes seconds
 
     file = folder / "tokenizer.json"
     if not file.exists() and not (folder / "tokenizer_config.json").exists():
         raise UserError(f"{folder}: no tokenizer.json; copy the tokenizer's files into the folder")
+    raw = None
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder), clean_up_tokenization_spaces=False)
-        raw = Tokenizer.from_file(str(file)) if file.exists() else None
+        if file.exists():
+            raw = Tokenizer.from_file(str(file))
     except Exception as error:  # `tokenizers` raises nothing more special
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"{folder}: the tokenizer cannot be opened ({reason}); copy its files again") from None
-    named = {str(token) for token in tokenizer.added_tokens_decoder.values()}
     if raw is not None:
         raw.no_truncation()
         raw.no_padding()
+    return tokenizer, raw
+
+
+def _probes(tokenizer: Any, raw: Tokenizer | None) -> list[str]:
+    """PROBES, and each added token between letters."""
+    named = {str(token) for token in tokenizer.added_tokens_decoder.values()}
+    if raw is not None:
         named |= {token.content for token in raw.get_added_tokens_decoder().values()}
-    texts = (*PROBES, *(f"a{token}b" for token in sorted(named)))
+    return [*PROBES, *(f"a{token}b" for token in sorted(named))]
+
+
+def _check_reading(folder: Path, tokenizer: Any, raw: Tokenizer, texts: Sequence[str]) -> None:
+    import transformers
 
     def by_file(text: str) -> list[int]:
-        return _ids(tokenizer, text) if raw is None else raw.encode(text, add_special_tokens=False).ids
+        return raw.encode(text, add_special_tokens=False).ids
 
     text = _shortest(texts, lambda text: _ids(tokenizer, text) != by_file(text))
     if text is not None:
+        reader = f"transformers {transformers.__version__} ({type(tokenizer).__name__})"
         raise UserError(
-            f"{folder}: transformers {transformers.__version__} ({type(tokenizer).__name__}) reads {text!r} as {_ids(tokenizer, text)}, "
-            f'by tokenizer.json it is {by_file(text)}; write "tokenizer_class": "" into tokenizer_config.json to have the file\'s own rules'
+            f"{folder}: {reader} reads {text!r} as {_ids(tokenizer, text)}, by tokenizer.json it is {by_file(text)}; "
+            'write "tokenizer_class": "" into tokenizer_config.json to have the file\'s own rules'
         )
+
+
+def _check_decoding(folder: Path, tokenizer: Any, texts: Sequence[str]) -> None:
+    def decoded(text: str) -> str:
+        return tokenizer.decode(_ids(tokenizer, text))
+
     # Some tokenizers read only the composed form of characters, and so give that back.
-    text = _shortest(
-        texts, lambda text: tokenizer.decode(_ids(tokenizer, text)) not in (text, unicodedata.normalize("NFC", text))
-    )
+    text = _shortest(texts, lambda text: decoded(text) not in (text, unicodedata.normalize("NFC", text)))
     if text is not None:
         raise UserError(
-            f"{folder}: the tokenizer gives {text!r} back as {tokenizer.decode(_ids(tokenizer, text))!r}; write "
+            f"{folder}: the tokenizer gives {text!r} back as {decoded(text)!r}; write "
             '"tokenizer_class": "" into tokenizer_config.json, or use a checkpoint whose tokenizer loses nothing'
         )
-    return tokenizer
 
 
 def _ids(tokenizer: Any, text: str) -> list[int]:
     return tokenizer.encode(text, add_special_tokens=False)
 
 
-def _shortest(texts: Iterable[str], wrong: Callable[[str], bool]) -> str | None:
+def _shortest(texts: Sequence[str], wrong: Callable[[str], bool]) -> str | None:
     """The shortest part of any of the texts that is `wrong`; None if no text is, as a whole."""
     found = [text for text in texts if wrong(text)]
-    sizes = range(1, max(map(len, found), default=0) + 1)
-    parts = (text[start : start + size] for size in sizes for text in found for start in range(len(text) - size + 1))
-    return next((part for part in parts if wrong(part)), None)
+    longest = max(map(len, found), default=0)
+    for size in range(1, longest + 1):
+        for text in found:
+            for start in range(len(text) - size + 1):
+                part = text[start : start + size]
+                if wrong(part):
+                    return part
+    return None
 
 
 def token_count(tokenizer: Any) -> int:
@@ -104,8 +136,10 @@ def stop_ids(folder: Path, tokenizer: Any) -> tuple[int, ...]:
 
     Raises UserError, naming file and field, for what is no id.
     """
-    found = {i for name in ("generation_config.json", "config.json") for i in _named_ends(folder / name)}
-    return tuple(sorted(found | ({tokenizer.eos_token_id} - {None})))
+    found = {*_named_ends(folder / "generation_config.json"), *_named_ends(folder / "config.json")}
+    if tokenizer.eos_token_id is not None:
+        found.add(tokenizer.eos_token_id)
+    return tuple(sorted(found))
 
 
 def _named_ends(path: Path) -> list[int]:
@@ -118,7 +152,9 @@ def _named_ends(path: Path) -> list[int]:
     if not isinstance(content, dict):
         raise UserError(f"{path}: holds a {type(content).__name__}, not an object; copy the file again")
     named = content.get("eos_token_id")
-    listed = named if isinstance(named, list) else [] if named is None else [named]
+    if named is None:
+        return []
+    listed = named if isinstance(named, list) else [named]
     if not all(type(i) is int and i >= 0 for i in listed):
         raise UserError(
             f"{path}: 'eos_token_id' is {named!r}; it must be a token's id, 0 or greater, or a list of them"

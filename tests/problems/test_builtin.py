@@ -14,6 +14,7 @@ import pytest
 from acejax.errors import UserError
 from acejax.problems import builtin_code, builtin_math
 from acejax.problems.builtin import ERROR_SCALE, SHARES, content, generate, solve, split_of
+from acejax.problems.builtin_work import LARGEST
 from acejax.problems.problem import Problem
 
 DOMAINS = ("math", "code")
@@ -227,7 +228,7 @@ def test_numbers_stay_small():
     for p in problems("math", "train"):
         working = builtin_math.right(p.meta["spec"]).partition("</think>")[0]
         numbers = [int(n) for n in "".join(c if c.isdigit() else " " for c in working).split()]
-        assert numbers and max(numbers) <= builtin_math.LARGEST == 24
+        assert numbers and max(numbers) <= LARGEST == 24
 
 
 @pytest.mark.parametrize(

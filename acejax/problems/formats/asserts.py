@@ -22,6 +22,7 @@ NODES = {"list_node": "ListNode", "tree_node": "TreeNode"}
 COMPARERS = {"is_same_list": "ListNode", "is_same_tree": "TreeNode"}
 
 Value = tuple[Any, str | None]  # a JSON value, and the kind of node that is to be built of it
+Case = tuple[list[Value], dict[str, Value], Value]  # arguments in their places and by name, and the result
 
 
 class Unreadable(Exception):
@@ -45,10 +46,7 @@ def function_suite(code: str, where: str, field: str, entry_point: str | None = 
     Raises UserError naming the line of the test that has no known form.
     """
     tree = parse(code, where, field)
-    check = next(
-        (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "check" and node.args.args),
-        None,
-    )
+    check = _check_function(tree)
     name = entry_point.rpartition(".")[2] if entry_point else _checked_name(tree)
     if check is None or not name:
         refuse(where, field, code, "give 'def check(candidate):' with assertions, and the name of the function")
@@ -57,58 +55,50 @@ def function_suite(code: str, where: str, field: str, entry_point: str | None = 
         try:
             parsed.append(_case(statement, check.args.args[0].arg))
         except Unreadable as error:
-            raise UserError(
-                f"{where}: field '{field}', line {statement.lineno} of the test: {error}; leave the row out"
-            ) from None
+            place = f"{where}: field '{field}', line {statement.lineno} of the test"
+            raise UserError(f"{place}: {error}; leave the row out") from None
     try:
         types = _types(parsed)
     except Unreadable as error:
         raise UserError(f"{where}: field '{field}': {error}; leave the row out") from None
-    cases = []
-    for args, kwargs, output in parsed:
-        case: dict[str, Any] = {"args": [value for value, _ in args], "output": output[0]}
-        if kwargs:
-            case["kwargs"] = {key: value for key, (value, _) in kwargs.items()}
-        cases.append(case)
-    return {"kind": "function", "fn_name": name, "cases": cases} | ({"types": types} if types else {})
+    tests: dict[str, Any] = {"kind": "function", "fn_name": name, "cases": [_without_kinds(case) for case in parsed]}
+    if types:
+        tests["types"] = types
+    return tests
+
+
+def _check_function(tree: ast.Module) -> ast.FunctionDef | None:
+    """The first function of that name which takes a candidate."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and node.name == "check" and node.args.args:
+            return node
+    return None
+
+
+def _called_name(node: ast.AST) -> str:
+    """The name that a node calls; empty where it calls none."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        return node.func.id
+    return ""
 
 
 def _checked_name(tree: ast.Module) -> str | None:
     """f of the closing `check(Solution().f)` or `check(f)`."""
-    last = tree.body[-1].value if tree.body and isinstance(tree.body[-1], ast.Expr) else None
-    if (
-        isinstance(last, ast.Call)
-        and isinstance(last.func, ast.Name)
-        and last.func.id == "check"
-        and len(last.args) == 1
-    ):
-        target = last.args[0]
-        return target.attr if isinstance(target, ast.Attribute) else target.id if isinstance(target, ast.Name) else None
-    return None
+    last = tree.body[-1] if tree.body else None
+    call = last.value if isinstance(last, ast.Expr) else None
+    if not isinstance(call, ast.Call) or _called_name(call) != "check" or len(call.args) != 1:
+        return None
+    target = call.args[0]
+    if isinstance(target, ast.Attribute):
+        return target.attr
+    return target.id if isinstance(target, ast.Name) else None
 
 
-def _case(statement: ast.stmt, candidate: str) -> tuple[list[Value], dict[str, Value], Value]:
+def _case(statement: ast.stmt, candidate: str) -> Case:
     if not isinstance(statement, ast.Assert):
         raise Unreadable(f"{type(statement).__name__.lower()} is not an assertion")
-    test = statement.test
-    if isinstance(test, ast.Compare) and len(test.ops) == 1 and isinstance(test.ops[0], (ast.Eq, ast.Is)):
-        call, output = test.left, _value(test.comparators[0])
-        if output[1] is not None:
-            raise Unreadable("nodes compared with == are equal to themselves only")
-    elif (
-        isinstance(test, ast.Call)
-        and isinstance(test.func, ast.Name)
-        and test.func.id in COMPARERS
-        and len(test.args) == 2
-    ):
-        call, output = test.args[0], _value(test.args[1])
-        kind = COMPARERS[test.func.id]
-        if output[1] not in (kind, None) or (output[1] is None and output[0] is not None):
-            raise Unreadable(f"{test.func.id} compares with something else than a {kind}")
-        output = (output[0], kind)
-    else:
-        raise Unreadable("the assertion is neither candidate(...) == value nor is_same_list or is_same_tree")
-    if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == candidate):
+    call, output = _sides(statement.test)
+    if not isinstance(call, ast.Call) or _called_name(call) != candidate:
         raise Unreadable(f"what is compared is not {candidate}(...) itself")
     kwargs = {word.arg: _value(word.value) for word in call.keywords if word.arg is not None}
     if len(kwargs) < len(call.keywords):
@@ -116,46 +106,93 @@ def _case(statement: ast.stmt, candidate: str) -> tuple[list[Value], dict[str, V
     return [_value(node) for node in call.args], kwargs, output
 
 
+def _sides(test: ast.expr) -> tuple[ast.expr, Value]:
+    """What an assertion compares, and the value that it should have."""
+    if isinstance(test, ast.Compare) and len(test.ops) == 1 and isinstance(test.ops[0], (ast.Eq, ast.Is)):
+        output = _value(test.comparators[0])
+        if output[1] is not None:
+            raise Unreadable("nodes compared with == are equal to themselves only")
+        return test.left, output
+    comparer = _called_name(test)
+    if not isinstance(test, ast.Call) or comparer not in COMPARERS or len(test.args) != 2:
+        raise Unreadable("the assertion is neither candidate(...) == value nor is_same_list or is_same_tree")
+    kind = COMPARERS[comparer]
+    value, found = _value(test.args[1])
+    if found != kind and not (found is None and value is None):
+        raise Unreadable(f"{comparer} compares with something else than a {kind}")
+    return test.args[0], (value, kind)
+
+
 def _value(node: ast.expr) -> Value:
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in NODES and len(node.args) == 1:
-        value = _literal(node.args[0])
-        if not isinstance(value, list):
-            raise Unreadable(f"{node.func.id} is given no list")
-        while node.func.id == "tree_node" and value and value[-1] is None:
-            value.pop()
-        return value, NODES[node.func.id]
-    return _literal(node), None
+    maker = _called_name(node)
+    if not isinstance(node, ast.Call) or maker not in NODES or len(node.args) != 1:
+        return _literal(node), None
+    value = _literal(node.args[0])
+    if not isinstance(value, list):
+        raise Unreadable(f"{maker} is given no list")
+    while maker == "tree_node" and value and value[-1] is None:
+        value.pop()
+    return value, NODES[maker]
 
 
 def _literal(node: ast.expr) -> Any:
     try:
-        return _plain(ast.literal_eval(node))
+        return _as_json(ast.literal_eval(node))
     except (ValueError, TypeError, RecursionError, MemoryError):
         raise Unreadable(f"{ast.unparse(node)[:60]} is not a literal that JSON can hold") from None
 
 
-def _plain(value: Any) -> Any:
+def _as_json(value: Any) -> Any:
     """The value as JSON holds it. Raises ValueError where JSON has no such value."""
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [_as_json(item) for item in value]
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        return {key: _plain(item) for key, item in value.items()}
-    if value is None or isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value)):
+        return {key: _as_json(item) for key, item in value.items()}
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
         return value
     raise ValueError
 
 
-def _types(cases: Sequence[tuple[list[Value], dict[str, Value], Value]]) -> dict[str, Any]:
+def _without_kinds(case: Case) -> dict[str, Any]:
+    args, kwargs, (output, _) = case
+    found: dict[str, Any] = {"args": [value for value, _ in args], "output": output}
+    if kwargs:
+        found["kwargs"] = {key: value for key, (value, _) in kwargs.items()}
+    return found
+
+
+def _types(cases: Sequence[Case]) -> dict[str, Any]:
     """`types` of the suite: the kind of node of each argument and of the result, empty where there are none."""
-    longest = max((len(case[0]) for case in cases), default=0)
-    args = [_kind([case[0][place] for case in cases if place < len(case[0])]) for place in range(longest)]
-    names = {name: None for case in cases for name in case[1]}
-    kwargs = {name: _kind([case[1][name] for case in cases if name in case[1]]) for name in names}
-    found: dict[str, Any] = {"args": args} if any(args) else {}
-    if any(kwargs.values()):
-        found["kwargs"] = {name: kind for name, kind in kwargs.items() if kind}
-    if output := _kind([case[2] for case in cases]):
-        found["output"] = output
+    by_place: list[list[Value]] = []
+    by_name: dict[str, list[Value]] = {}
+    outputs = []
+    for args, kwargs, output in cases:
+        by_place += [[] for _ in args[len(by_place) :]]
+        for values, value in zip(by_place, args, strict=False):
+            values.append(value)
+        for name, value in kwargs.items():
+            by_name.setdefault(name, []).append(value)
+        outputs.append(output)
+    found = {
+        "args": list(map(_kind, by_place)),
+        "kwargs": {name: _kind(values) for name, values in by_name.items()},
+        "output": _kind(outputs),
+    }
+    return _stated(found)
+
+
+def _stated(kinds: dict[str, Any]) -> dict[str, Any]:
+    """Without what names no kind; among arguments in their places the empty ones must stay."""
+    found = {}
+    if any(kinds["args"]):
+        found["args"] = kinds["args"]
+    by_name = {name: kind for name, kind in kinds["kwargs"].items() if kind}
+    if by_name:
+        found["kwargs"] = by_name
+    if kinds["output"]:
+        found["output"] = kinds["output"]
     return found
 
 
@@ -172,8 +209,9 @@ def humaneval_suite(prompt: str, test: str, entry_point: str, where: str) -> dic
     call it.
     """
     before = [node for node in parse(prompt, where, "prompt").body if getattr(node, "name", None) != entry_point]
-    script = "\n".join([*(ast.unparse(node) for node in before), test])
-    if not any(isinstance(node, ast.FunctionDef) and node.name == "check" for node in parse(test, where, "test").body):
+    script = "\n".join([*map(ast.unparse, before), test])
+    defined = [node.name for node in parse(test, where, "test").body if isinstance(node, ast.FunctionDef)]
+    if "check" not in defined:
         refuse(where, "test", test, "give a program that defines check(candidate)")
     return {"kind": "script", "entry_point": entry_point, "script": script}
 
@@ -185,25 +223,21 @@ def mbpp_suite(tests: Sequence[str], code: str, where: str, *, set_up: str = "",
     The function's name is what the tests call and the reference `code` defines.
     """
     trees = [parse(test, where, "test_list") for test in tests]
-    called = {
-        node.func.id
-        for tree in trees
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
-    }
-    defined = [
-        node.name for node in parse(code, where, "code").body if isinstance(node, (ast.FunctionDef, ast.ClassDef))
-    ]
-    name = next((name for name in reversed(defined) if name in called), None)
-    if name is None:
-        refuse(
-            where,
-            "test_list",
-            list(tests),
-            f"give assertions that call a function which 'code' defines (found {', '.join(defined)})",
-        )
+    name = _tested_name(trees, parse(code, where, "code"), list(tests), where)
     check = ast.parse("def check(candidate):\n    pass")
     if not whole:
-        check.body[0].body += [statement for tree in trees for statement in tree.body]  # type: ignore[attr-defined]
+        for tree in trees:
+            check.body[0].body += tree.body  # type: ignore[attr-defined]
     script = "\n".join(part for part in (set_up, whole, ast.unparse(check)) if part)
     return {"kind": "script", "entry_point": name, "script": script}
+
+
+def _tested_name(trees: Sequence[ast.Module], code: ast.Module, tests: list[str], where: str) -> str:
+    """The last that the code defines of what the tests call."""
+    called = {_called_name(node) for tree in trees for node in ast.walk(tree)}
+    defined = [node.name for node in code.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+    for name in reversed(defined):
+        if name in called:
+            return name
+    todo = f"give assertions that call a function which 'code' defines (found {', '.join(defined)})"
+    refuse(where, "test_list", tests, todo)

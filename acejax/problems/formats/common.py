@@ -9,6 +9,10 @@ from typing import Any, Literal, NoReturn
 from acejax.errors import UserError
 
 SHOWN_CHARACTERS = 100
+KEPT_CHARACTERS = 200
+
+Row = Mapping[str, Any]
+Record = dict[str, Any]
 
 Form = Literal["a string", "a number above 0", "a list of strings", "a list of objects with input and output"]
 
@@ -16,7 +20,9 @@ Form = Literal["a string", "a number above 0", "a list of strings", "a list of o
 def shown(value: Any) -> str:
     """A value as an error message shows it: tests and solutions can be megabytes long."""
     text = repr(value)
-    return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + " …"
+    if len(text) > SHOWN_CHARACTERS:
+        return text[:SHOWN_CHARACTERS] + " …"
+    return text
 
 
 def refuse(where: str, field: str, value: Any, todo: str) -> NoReturn:
@@ -36,12 +42,31 @@ def _is_example(value: Any) -> bool:
     return isinstance(value, Mapping) and all(isinstance(value.get(name), str) for name in ("input", "output"))
 
 
+def _is_number_above_0(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
+
+
+def _is_list_of(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(map(fits, value))
+
+
+def _is_string(value: Any) -> bool:
+    return isinstance(value, str)
+
+
 _FITS: Mapping[Form, Callable[[Any], bool]] = {
-    "a string": lambda value: isinstance(value, str),
-    "a number above 0": lambda value: isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0,
-    "a list of strings": lambda value: isinstance(value, list) and all(isinstance(one, str) for one in value),
-    "a list of objects with input and output": lambda value: isinstance(value, list) and all(map(_is_example, value)),
+    "a string": _is_string,
+    "a number above 0": _is_number_above_0,
+    "a list of strings": _is_list_of(_is_string),
+    "a list of objects with input and output": _is_list_of(_is_example),
 }
+
+
+def is_small(value: Any) -> bool:
+    """Whether a column is worth keeping in `meta`: a number, or a short text."""
+    if isinstance(value, str):
+        return 0 < len(value) <= KEPT_CHARACTERS
+    return isinstance(value, (bool, int, float))
 
 
 def decoded(value: Any, where: str, field: str) -> Any:
@@ -54,3 +79,11 @@ def decoded(value: Any, where: str, field: str) -> Any:
         return json.loads(value) if value.strip() else None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{where}: field '{field}' is not valid JSON text ({error}); write it as JSON") from None
+
+
+def mapping(row: Row, field: str, where: str) -> Row:
+    """The object that a field holds, or its JSON text; an empty one where there is none. Raises UserError."""
+    value = decoded(row.get(field), where, field) or {}
+    if not isinstance(value, Mapping):
+        refuse(where, field, value, "give an object")
+    return value

@@ -29,62 +29,71 @@ def suite(value: Any, where: str, field: str, fn_name: str | None = None) -> tup
     [{"input", "output", "fn_name"? or "metadata": {"func_name"}?}, ...]. Raises UserError where it is none of them.
     """
     value = decoded(value, where, field)
+    found = None
     if isinstance(value, Mapping):
         value = {key: item for key, item in value.items() if item}
-        if isinstance(value.get("functional"), str):
-            return function_suite(value["functional"], where, f"{field}.functional"), "check(candidate)"
-        if isinstance(value.get("test_code"), str):
-            return function_suite(
-                value["test_code"], where, f"{field}.test_code", value.get("entry_point")
-            ), "check(candidate)"
-        inputs, outputs = (value.get(plural) or value.get(plural[:-1]) for plural in ("inputs", "outputs"))
-        if isinstance(inputs, list) and isinstance(outputs, list):
-            if len(inputs) != len(outputs):
-                raise UserError(
-                    f"{where}: field '{field}' has {len(inputs)} inputs and {len(outputs)} outputs; give one output for each"
-                )
-            return _of_pairs(
-                list(zip(inputs, outputs, strict=True)), value.get("fn_name") or fn_name, where, field
-            ), "inputs and outputs"
-    if (
-        isinstance(value, list)
-        and value
-        and all(isinstance(case, Mapping) and {"input", "output"} <= case.keys() for case in value)
-    ):
-        names: set[str] = {named for case in value if (named := _fn_name(case, where, field))}
-        if len(names) > 1:
-            refuse(where, field, sorted(names), "all tests must call one function")
-        name = next(iter(names), fn_name)
-        if not name and any((case.get("testtype") or case.get("type")) in CALLS for case in value):
-            refuse(
-                where,
-                field,
-                value,
-                "tests that call a function need its name, in 'fn_name' or as 'func_name' in 'metadata'",
-            )
-        return _of_pairs([(case["input"], case["output"]) for case in value], name, where, field), "list of tests"
-    return refuse(
-        where, field, value, "give inputs and outputs, a list of tests, or a program that defines check(candidate)"
-    )
+        found = _of_object(value, where, field, fn_name)
+    elif isinstance(value, list) and value and all(map(_is_case, value)):
+        found = _of_list(value, where, field, fn_name), "list of tests"
+    if found is None:
+        todo = "give inputs and outputs, a list of tests, or a program that defines check(candidate)"
+        refuse(where, field, value, todo)
+    return found
+
+
+def _of_object(value: Mapping[str, Any], where: str, field: str, fn_name: str | None) -> tuple[Suite, str] | None:
+    """The suite of a test program, or of a list of inputs and one of outputs; None of anything else."""
+    if isinstance(value.get("functional"), str):
+        return function_suite(value["functional"], where, f"{field}.functional"), "check(candidate)"
+    if isinstance(value.get("test_code"), str):
+        entry_point = value.get("entry_point")
+        return function_suite(value["test_code"], where, f"{field}.test_code", entry_point), "check(candidate)"
+    inputs = value.get("inputs") or value.get("input")
+    outputs = value.get("outputs") or value.get("output")
+    if not isinstance(inputs, list) or not isinstance(outputs, list):
+        return None
+    if len(inputs) != len(outputs):
+        found = f"{len(inputs)} inputs and {len(outputs)} outputs"
+        raise UserError(f"{where}: field '{field}' has {found}; give one output for each")
+    pairs = list(zip(inputs, outputs, strict=True))
+    return _of_pairs(pairs, value.get("fn_name") or fn_name, where, field), "inputs and outputs"
+
+
+def _is_case(case: Any) -> bool:
+    return isinstance(case, Mapping) and {"input", "output"} <= case.keys()
+
+
+def _of_list(value: list[Any], where: str, field: str, fn_name: str | None) -> Suite:
+    names: set[str] = set()
+    for case in value:
+        name = _fn_name(case, where, field)
+        if name:
+            names.add(name)
+    if len(names) > 1:
+        refuse(where, field, sorted(names), "all tests must call one function")
+    called = next(iter(names), fn_name)
+    if not called and any((case.get("testtype") or case.get("type")) in CALLS for case in value):
+        todo = "tests that call a function need its name, in 'fn_name' or as 'func_name' in 'metadata'"
+        refuse(where, field, value, todo)
+    return _of_pairs([(case["input"], case["output"]) for case in value], called, where, field)
 
 
 def _fn_name(case: Mapping[str, Any], where: str, field: str) -> str | None:
     metadata = decoded(case.get("metadata"), where, f"{field}.metadata")
-    return case.get("fn_name") or (metadata.get("func_name") if isinstance(metadata, Mapping) else None)
+    if case.get("fn_name"):
+        return case["fn_name"]
+    return metadata.get("func_name") if isinstance(metadata, Mapping) else None
 
 
 def _of_pairs(pairs: Sequence[tuple[Any, Any]], fn_name: str | None, where: str, field: str) -> Suite:
     if not pairs:
         refuse(where, field, [], "a problem needs at least one test")
     if not fn_name:
-        return {
-            "kind": "stdin",
-            "cases": [{"input": _lines(given), "output": _lines(wanted)} for given, wanted in pairs],
-        }
-    cases = [
-        _call(given, wanted, f"{where}: field '{field}', test {number}")
-        for number, (given, wanted) in enumerate(pairs, 1)
-    ]
+        texts = [{"input": _lines(given), "output": _lines(wanted)} for given, wanted in pairs]
+        return {"kind": "stdin", "cases": texts}
+    cases = []
+    for number, (given, wanted) in enumerate(pairs, 1):
+        cases.append(_call(given, wanted, f"{where}: field '{field}', test {number}"))
     # APPS and its heirs wrap each result in a list of one; as text (LiveCodeBench) results are what they say.
     if all(isinstance(wanted, list) and len(wanted) == 1 for _, wanted in pairs):
         cases = [{**case, "output": case["output"][0]} for case in cases]
@@ -92,7 +101,9 @@ def _of_pairs(pairs: Sequence[tuple[Any, Any]], fn_name: str | None, where: str,
 
 
 def _lines(value: Any) -> str:
-    return value if isinstance(value, str) else "\n".join(map(_lines, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        return "\n".join(map(_lines, value))
+    return str(value)
 
 
 def _call(given: Any, wanted: Any, place: str) -> dict[str, Any]:
@@ -103,11 +114,13 @@ def _call(given: Any, wanted: Any, place: str) -> dict[str, Any]:
         raise UserError(f"{place}: input is {shown(given)}; give the list of arguments")
     try:
         args = [json.loads(line) for line in given.split("\n") if line.strip()]
-        return {"args": args, "output": json.loads(wanted) if isinstance(wanted, str) else wanted}
+        if isinstance(wanted, str):
+            wanted = json.loads(wanted)
     except (ValueError, RecursionError) as error:
         raise UserError(
             f"{place}: input or output is not JSON ({error}); write each argument as JSON on a line of its own"
         ) from None
+    return {"args": args, "output": wanted}
 
 
 def packed_cases(text: str, where: str, field: str) -> list[Any]:
@@ -117,22 +130,25 @@ def packed_cases(text: str, where: str, field: str) -> list[Any]:
     The pickle is read as a list of opcodes, not run: anything but one string raises UserError.
     """
     if not text.lstrip().startswith("["):
-        try:
-            unpacker = zlib.decompressobj()
-            data = unpacker.decompress(base64.b64decode(text, validate=True), MAX_UNPACKED_BYTES)
-        except (binascii.Error, zlib.error, ValueError) as error:
-            raise UserError(
-                f"{where}: field '{field}' is neither JSON nor base64 of zlib ({error}); get the file again"
-            ) from None
-        if not unpacker.eof:
-            raise UserError(
-                f"{where}: field '{field}' is cut, or holds more than {MAX_UNPACKED_BYTES >> 30} GiB; get the file again"
-            )
-        text = _pickled_text(data, where, field)
+        text = _pickled_text(_unpacked(text, where, field), where, field)
     cases = decoded(text, where, field)
     if not isinstance(cases, list):
         refuse(where, field, cases, "give a list of tests")
     return cases
+
+
+def _unpacked(text: str, where: str, field: str) -> bytes:
+    try:
+        unpacker = zlib.decompressobj()
+        data = unpacker.decompress(base64.b64decode(text, validate=True), MAX_UNPACKED_BYTES)
+    except (binascii.Error, zlib.error, ValueError) as error:
+        raise UserError(
+            f"{where}: field '{field}' is neither JSON nor base64 of zlib ({error}); get the file again"
+        ) from None
+    if not unpacker.eof:
+        most = f"{MAX_UNPACKED_BYTES >> 30} GiB"
+        raise UserError(f"{where}: field '{field}' is cut, or holds more than {most}; get the file again")
+    return data
 
 
 def _pickled_text(data: bytes, where: str, field: str) -> str:
@@ -142,9 +158,8 @@ def _pickled_text(data: bytes, where: str, field: str) -> str:
             if operation.name in _TEXTS:
                 found.append(str(argument))
             elif operation.name not in _HARMLESS:
-                raise UserError(
-                    f"{where}: field '{field}' is a pickle with {operation.name}, not of one string; do not trust this file"
-                )
+                found_instead = f"a pickle with {operation.name}, not of one string"
+                raise UserError(f"{where}: field '{field}' is {found_instead}; do not trust this file")
     except (ValueError, IndexError) as error:
         raise UserError(f"{where}: field '{field}' is not a whole pickle ({error}); get the file again") from None
     if len(found) != 1:

@@ -8,21 +8,54 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import signal
 import struct
 from collections.abc import Iterable, Set
 
-CLONE_FRESH = 0x10000000 | 0x20000000 | 0x00020000 | 0x08000000  # user, pid, mount, ipc
-PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_KEEPCAPS, PR_SET_SECCOMP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = (
-    1,
-    4,
-    8,
-    22,
-    36,
-    38,
-)
+# prctl(2).
+PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
+PR_SET_KEEPCAPS = 8
+PR_SET_SECCOMP = 22
+PR_SET_CHILD_SUBREAPER = 36
+PR_SET_NO_NEW_PRIVS = 38
+SECCOMP_MODE_FILTER = 2
+
+# clone(2).
+CLONE_NEWNS = 0x00020000
+CLONE_NEWCGROUP = 0x02000000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+CLONE_FRESH = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC
+CLONE_ANY = CLONE_FRESH | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWNET
+
+# mount(2).
+MS_NOSUID = 2
+MS_NODEV = 4
+MS_BIND = 4096
+TMPFS_OPTIONS = "size=64m,nr_inodes=16k,mode=0700"
+
+# capset(2).
+CAPABILITY_VERSION_3 = 0x20080522
 CAP_DAC_READ_SEARCH = 2
+
+# landlock(7): the calls, which are the same on every architecture, and the rights of the first version.
+LANDLOCK_CREATE_RULESET = 444
+LANDLOCK_ADD_RULE = 445
+LANDLOCK_RESTRICT_SELF = 446
+LANDLOCK_RULE_PATH_BENEATH = 1
+LANDLOCK_EXECUTE = 1 << 0
+LANDLOCK_WRITE_FILE = 1 << 1
+LANDLOCK_READ_FILE = 1 << 2
+LANDLOCK_READ_DIR = 1 << 3
+LANDLOCK_EVERYTHING = (1 << 13) - 1
+LANDLOCK_READ_ONLY = LANDLOCK_EXECUTE | LANDLOCK_READ_FILE | LANDLOCK_READ_DIR
+LANDLOCK_ON_FILES = LANDLOCK_EXECUTE | LANDLOCK_WRITE_FILE | LANDLOCK_READ_FILE
 
 # PyDLL keeps the interpreter lock through a call, so a raw clone never leaves the child without it.
 libc = ctypes.PyDLL(None, use_errno=True)
@@ -91,43 +124,102 @@ DENIED_SIGNALS = {
     "sigqueue": (129, 138),
     "tgsigqueue": (297, 240),
 }
-CLONE, CLONE3, FCNTL, PRLIMIT64 = (56, 220), (435, 435), (72, 25), (302, 261)
+# Refused for some of their arguments only.
+CLONE = (56, 220)
+CLONE3 = (435, 435)
+FCNTL = (72, 25)
+PRLIMIT64 = (302, 261)
+
+# The column of the tables above, and the architecture as the kernel names it to a filter (AUDIT_ARCH_...).
 ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
+FIRST_X32_CALL = 0x40000000  # x86's second table of calls begins here
+
+# fcntl(2): having the kernel send signals in one's stead.
+F_SETOWN = 8
+F_SETSIG = 10
+F_SETOWN_EX = 15
+
+# One instruction of a filter (struct sock_filter): code, how many to skip if true, how many if false, operand.
+Instruction = tuple[int, int, int, int]
+LOAD = 0x20  # a word of struct seccomp_data, at the offset that is the operand
+JUMP_IF_EQUAL = 0x15
+JUMP_IF_AT_LEAST = 0x35
+JUMP_IF_ANY_BIT = 0x45
+RETURN = 0x06
+
+# Offsets in struct seccomp_data.
+CALL_NUMBER = 0
+CALL_ARCHITECTURE = 4
+FIRST_ARGUMENT = 16
+SECOND_ARGUMENT = 24
+
+ALLOW: Instruction = (RETURN, 0, 0, 0x7FFF0000)
+KILL_PROCESS: Instruction = (RETURN, 0, 0, 0x80000000)
+REFUSE: Instruction = (RETURN, 0, 0, 0x00050000 | errno.EPERM)
+NO_SUCH_CALL: Instruction = (RETURN, 0, 0, 0x00050000 | errno.ENOSYS)
 
 
 def seccomp_filter(deny_signals: bool) -> bytes | None:
     """The BPF program for this machine, or None on an architecture without a table. A denied call returns EPERM."""
-    if os.uname().machine not in ARCHITECTURES:
+    machine = os.uname().machine
+    if machine not in ARCHITECTURES:
         return None
-    column, architecture = ARCHITECTURES[os.uname().machine]
-    load, jump_eq, jump_ge, jump_set, give = 0x20, 0x15, 0x35, 0x45, 0x06
-    allow, eperm, enosys, kill = 0x7FFF0000, 0x00050001, 0x00050026, 0x80000000
-    rules = [(load, 0, 0, 4), (jump_eq, 1, 0, architecture), (give, 0, 0, kill), (load, 0, 0, 0)]
-    rules += [(jump_ge, 0, 1, 0x40000000), (give, 0, 0, eperm)]  # x86's second call table
-    for numbers in (DENIED | DENIED_SIGNALS if deny_signals else DENIED).values():
-        rules += [(jump_eq, 0, 1, numbers[column]), (give, 0, 0, eperm)]
+    column, architecture = ARCHITECTURES[machine]
+    denied = DENIED | DENIED_SIGNALS if deny_signals else DENIED
+    rules = _load_number(architecture)
+    for numbers in denied.values():
+        rules += [(JUMP_IF_EQUAL, 0, 1, numbers[column]), REFUSE]
     # clone3 hides its flags behind a pointer; libc falls back to clone, whose flags a filter can read.
-    rules += [(jump_eq, 0, 1, CLONE3[column]), (give, 0, 0, enosys)]
-    rules += [
-        (jump_eq, 0, 4, CLONE[column]),
-        (load, 0, 0, 16),
-        (jump_set, 0, 1, 0x7E020000),
-        (give, 0, 0, eperm),
-        (give, 0, 0, allow),
+    rules += [(JUMP_IF_EQUAL, 0, 1, CLONE3[column]), NO_SUCH_CALL]
+    rules += _no_namespaces(CLONE[column])
+    rules += _no_signals_by_descriptor(FCNTL[column])
+    rules += _own_limits_only(PRLIMIT64[column])
+    return b"".join(struct.pack("HBBI", *rule) for rule in [*rules, ALLOW])
+
+
+def _load_number(architecture: int) -> list[Instruction]:
+    """Loads the call's number for the rules that follow. A call by another table than this architecture's ends here."""
+    return [
+        (LOAD, 0, 0, CALL_ARCHITECTURE),
+        (JUMP_IF_EQUAL, 1, 0, architecture),
+        KILL_PROCESS,
+        (LOAD, 0, 0, CALL_NUMBER),
+        (JUMP_IF_AT_LEAST, 0, 1, FIRST_X32_CALL),
+        REFUSE,
     ]
-    # Having the kernel send signals in one's stead (F_SETOWN, F_SETSIG, F_SETOWN_EX): they would end the keeper.
-    rules += [
-        (jump_eq, 0, 6, FCNTL[column]),
-        (load, 0, 0, 24),
-        (jump_eq, 2, 0, 8),
-        (jump_eq, 1, 0, 10),
-        (jump_eq, 0, 1, 15),
+
+
+def _no_namespaces(clone: int) -> list[Instruction]:
+    return [
+        (JUMP_IF_EQUAL, 0, 4, clone),
+        (LOAD, 0, 0, FIRST_ARGUMENT),
+        (JUMP_IF_ANY_BIT, 0, 1, CLONE_ANY),
+        REFUSE,
+        ALLOW,
     ]
-    rules += [(give, 0, 0, eperm), (give, 0, 0, allow)]
-    # Another process's limits: it would end the runner.
-    rules += [(jump_eq, 0, 3, PRLIMIT64[column]), (load, 0, 0, 16), (jump_eq, 1, 0, 0), (give, 0, 0, eperm)]
-    rules += [(give, 0, 0, allow)]
-    return b"".join(struct.pack("HBBI", *rule) for rule in rules)
+
+
+def _no_signals_by_descriptor(fcntl: int) -> list[Instruction]:
+    """They would end the keeper."""
+    return [
+        (JUMP_IF_EQUAL, 0, 6, fcntl),
+        (LOAD, 0, 0, SECOND_ARGUMENT),
+        (JUMP_IF_EQUAL, 2, 0, F_SETOWN),
+        (JUMP_IF_EQUAL, 1, 0, F_SETSIG),
+        (JUMP_IF_EQUAL, 0, 1, F_SETOWN_EX),
+        REFUSE,
+        ALLOW,
+    ]
+
+
+def _own_limits_only(prlimit: int) -> list[Instruction]:
+    """Another process's limits would end the runner."""
+    return [
+        (JUMP_IF_EQUAL, 0, 3, prlimit),
+        (LOAD, 0, 0, FIRST_ARGUMENT),
+        (JUMP_IF_EQUAL, 1, 0, 0),
+        REFUSE,
+    ]
 
 
 def prepare_seccomp(deny_signals: bool) -> ctypes.Array[ctypes.c_char] | None:
@@ -142,37 +234,45 @@ def prepare_seccomp(deny_signals: bool) -> ctypes.Array[ctypes.c_char] | None:
 
 
 def install_seccomp(prepared: ctypes.Array[ctypes.c_char] | None) -> None:
-    if prepared is not None and _prctl(PR_SET_SECCOMP, 2, prepared, 0, 0):
+    if prepared is not None and _prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, prepared, 0, 0):
         raise OSError(ctypes.get_errno(), "seccomp")
 
 
 def install_landlock(readable: list[str], writable: list[str]) -> bool:
     """Limits this process and its children to these folders and files. False where the kernel has no Landlock."""
-    everything = (1 << 13) - 1
-    read_only = 1 << 0 | 1 << 2 | 1 << 3  # execute, read a file, list a folder
-    on_files = 1 << 0 | 1 << 1 | 1 << 2
-    ruleset = libc.syscall(444, ctypes.c_char_p(struct.pack("Q", everything)), 8, 0)
+    attributes = ctypes.c_char_p(struct.pack("Q", LANDLOCK_EVERYTHING))
+    ruleset = libc.syscall(LANDLOCK_CREATE_RULESET, attributes, 8, 0)
     if ruleset < 0:
         return False
-    for path, access in [*((p, read_only) for p in readable), *((p, everything) for p in writable)]:
-        with contextlib.suppress(OSError):
-            handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
-            rule = struct.pack("=Qi", access if os.path.isdir(path) else access & on_files, handle)
-            libc.syscall(445, ruleset, 1, ctypes.c_char_p(rule), 0)
-            os.close(handle)
-    return libc.syscall(446, ruleset, 0) == 0
+    for path in readable:
+        _open_to(ruleset, path, LANDLOCK_READ_ONLY)
+    for path in writable:
+        _open_to(ruleset, path, LANDLOCK_EVERYTHING)
+    return libc.syscall(LANDLOCK_RESTRICT_SELF, ruleset, 0) == 0
+
+
+def _open_to(ruleset: int, path: str, access: int) -> None:
+    """Allows `access` to a path and what is below it; a path that is not there needs no rule."""
+    with contextlib.suppress(OSError):
+        handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        if not os.path.isdir(path):
+            access &= LANDLOCK_ON_FILES
+        rule = ctypes.c_char_p(struct.pack("=Qi", access, handle))
+        libc.syscall(LANDLOCK_ADD_RULE, ruleset, LANDLOCK_RULE_PATH_BENEATH, rule, 0)
+        os.close(handle)
+
+
+_CAPABILITY_HEADER = ctypes.c_char_p(struct.pack("Ii", CAPABILITY_VERSION_3, 0))
+_NO_CAPABILITIES = ctypes.c_char_p(bytes(24))
 
 
 def set_capabilities(mask: int) -> None:
-    header = struct.pack("Ii", 0x20080522, 0)
-    libc.capset(ctypes.c_char_p(header), ctypes.c_char_p(struct.pack("6I", mask, mask, 0, 0, 0, 0)))
-
-
-_NO_CAPABILITIES = (ctypes.c_char_p(struct.pack("Ii", 0x20080522, 0)), ctypes.c_char_p(bytes(24)))
+    """`mask` becomes what is effective and what is permitted."""
+    _capset(_CAPABILITY_HEADER, ctypes.c_char_p(struct.pack("6I", mask, mask, 0, 0, 0, 0)))
 
 
 def drop_capabilities() -> None:
-    _capset(*_NO_CAPABILITIES)
+    _capset(_CAPABILITY_HEADER, _NO_CAPABILITIES)
 
 
 class Tmpfs:
@@ -180,17 +280,15 @@ class Tmpfs:
     memory.
     """
 
-    def __init__(self, *folders: str) -> None:
-        self.kind, self.options, *self.folders = (
-            ctypes.c_char_p(word.encode()) for word in ("tmpfs", "size=64m,nr_inodes=16k,mode=0700", *folders)
-        )
+    def __init__(self, scratch: str, shared: str) -> None:
+        self.kind = ctypes.c_char_p(b"tmpfs")
+        self.options = ctypes.c_char_p(TMPFS_OPTIONS.encode())
+        self.scratch = ctypes.c_char_p(scratch.encode())
+        self.shared = ctypes.c_char_p(shared.encode())
 
     def mount(self) -> None:
-        first, second = self.folders
-        no_set_user_id, no_devices, bind = 2, 4, 4096
-        if _mount(self.kind, first, self.kind, no_set_user_id | no_devices, self.options) or _mount(
-            first, second, None, bind, None
-        ):
+        failed = _mount(self.kind, self.scratch, self.kind, MS_NOSUID | MS_NODEV, self.options)
+        if failed or _mount(self.scratch, self.shared, None, MS_BIND, None):
             raise OSError(ctypes.get_errno(), "mount")
 
 
@@ -198,28 +296,34 @@ def become_own_user(uid: int, scratch: str, confined_reads: bool) -> None:
     """Gives up root for a user id of this sandbox alone, so that signals and process limits reach nobody else."""
     libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0)
     os.setgroups([])
-    for candidate in (uid, 20_000 + uid % 40_000):  # the second for containers that map few ids
-        try:
-            os.chown(scratch, candidate, candidate)
-        except OSError:
-            os.chmod(scratch, 0o1777)
-        try:
-            os.setgid(candidate)
-            os.setuid(candidate)
-            break
-        except OSError:
-            continue
-    else:
+    few_ids = 20_000 + uid % 40_000  # for containers that map few
+    if not (_take_id(uid, scratch) or _take_id(few_ids, scratch)):
         raise SystemExit("no user id to run programs under")
     # An interpreter below a private home folder stays readable only by this capability; Landlock bounds what it opens.
-    set_capabilities(1 << CAP_DAC_READ_SEARCH if confined_reads and not os.access(os.__file__, os.R_OK) else 0)
+    needed = confined_reads and not os.access(os.__file__, os.R_OK)
+    set_capabilities(1 << CAP_DAC_READ_SEARCH if needed else 0)
+
+
+def _take_id(uid: int, scratch: str) -> bool:
+    """Whether this process could become that user, to whom the scratch folder then belongs."""
+    try:
+        os.chown(scratch, uid, uid)
+    except OSError:
+        os.chmod(scratch, 0o1777)
+    try:
+        os.setgid(uid)
+        os.setuid(uid)
+    except OSError:
+        return False
+    return True
 
 
 def fork_fresh() -> int:
     """A fork into fresh namespaces. Returns the pid, 0 in the child, or -1 where the kernel refuses."""
-    number = CLONE[ARCHITECTURES[os.uname().machine][0]] if os.uname().machine in ARCHITECTURES else None
-    if number is None:
+    machine = os.uname().machine
+    if machine not in ARCHITECTURES:
         return -1
+    number = CLONE[ARCHITECTURES[machine][0]]
     return _syscall(ctypes.c_long(number), ctypes.c_long(CLONE_FRESH | signal.SIGCHLD), None, None, None, None)
 
 
@@ -249,9 +353,8 @@ def kill_descendants(spare: Set[int] = frozenset()) -> None:
             return
         signal_each(stopped, signal.SIGKILL)
         for pid in stopped:
-            with contextlib.suppress(
-                ChildProcessError
-            ):  # not ours yet: once its parent is gone, the next round finds it
+            # One that is not ours yet is found in the next round, once its parent is gone.
+            with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
 
 
@@ -264,7 +367,7 @@ def signal_each(pids: Iterable[int], number: int) -> None:
 def empty_folder(folder: str) -> None:
     """Removes all that is in a folder, however deep and whatever its permissions; links are not followed."""
     place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    above: list[str] = []
+    above: list[str] = []  # the names of the folders between `folder` and `place`
     while True:
         inner = None
         for name in os.listdir(place):
@@ -272,18 +375,17 @@ def empty_folder(folder: str) -> None:
                 os.unlink(name, dir_fd=place)
             except OSError:  # a folder
                 inner = name
+        if inner is None and not above:
+            os.close(place)
+            return
+        # Down into a folder that is left, or up, where this one can go.
         if inner is not None:
             os.chmod(inner, 0o700, dir_fd=place)
             above.append(inner)
-        elif not above:
-            os.close(place)
-            return
-        below = (
-            os.open("..", os.O_RDONLY, dir_fd=place)
-            if inner is None
-            else os.open(inner, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=place)
-        )
+            next_place = os.open(inner, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=place)
+        else:
+            next_place = os.open("..", os.O_RDONLY, dir_fd=place)
         os.close(place)
-        place = below
+        place = next_place
         if inner is None:
             os.rmdir(above.pop(), dir_fd=place)

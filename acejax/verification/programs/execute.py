@@ -51,19 +51,25 @@ def build(value, kind):
             head = ListNode(item, head)
         return head
     if kind == "TreeNode" and value is not None:
-        items = iter(value)
-        first = next(items, None)
-        root = None if first is None else TreeNode(first)
-        queue = collections.deque([root] if root else [])
-        while queue:
-            node = queue.popleft()
-            for side in ("left", "right"):
-                item = next(items, None)
-                if item is not None:
-                    setattr(node, side, TreeNode(item))
-                    queue.append(getattr(node, side))
-        return root
+        return _tree(value)
     return value
+
+
+def _tree(values):
+    items = iter(values)
+    first = next(items, None)
+    if first is None:
+        return None
+    root = TreeNode(first)
+    queue = collections.deque([root])
+    while queue:
+        node = queue.popleft()
+        for side in ("left", "right"):
+            item = next(items, None)
+            if item is not None:
+                setattr(node, side, TreeNode(item))
+                queue.append(getattr(node, side))
+    return root
 
 
 def flatten(value, kind):
@@ -75,19 +81,27 @@ def flatten(value, kind):
             value = value.next
         return items
     if kind == "TreeNode":
-        items, queue = [], collections.deque([value])
-        while queue:
-            node = queue.popleft()
-            items.append(None if node is None else node.val)
-            if node is not None:
-                queue += (node.left, node.right)
-        while items and items[-1] is None:
-            items.pop()
-        return items
+        return _tree_values(value)
     return value
 
 
-def plain(value):
+def _tree_values(root):
+    items = []
+    queue = collections.deque([root])
+    while queue:
+        node = queue.popleft()
+        if node is None:
+            items.append(None)
+        else:
+            items.append(node.val)
+            queue += (node.left, node.right)
+    while items and items[-1] is None:
+        items.pop()
+    return items
+
+
+def from_numpy(value):
+    """What `json.dumps` takes in place of a value that it does not know."""
     if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
         return value.tolist()
     raise TypeError(f"a result of type {type(value).__name__}")
@@ -128,19 +142,18 @@ MODULES = {
 
 
 def report_error(report: int, error: BaseException) -> None:
+    """Tells the worker the kind of an error that ended the program."""
     error.__traceback__ = None  # frees the frames: after a MemoryError little else can be done
-    kind = (
-        b"memory"
-        if isinstance(error, MemoryError)
-        else b"denied"
-        if isinstance(error, PermissionError)
-        else b"runtime_error"
-    )
+    kind = b"runtime_error"
+    if isinstance(error, MemoryError):
+        kind = b"memory"
+    elif isinstance(error, PermissionError):
+        kind = b"denied"
     os.write(report, kind)
 
 
 def load(handle: int) -> dict:
-    """The program behind a descriptor, as sandbox.Program or the first test of it wrote it there."""
+    """The program behind a descriptor, as sandbox.Sandbox or the first test of it wrote it there."""
     return marshal.loads(os.pread(handle, os.fstat(handle).st_size, 0))
 
 
@@ -174,7 +187,11 @@ def run_whole(code: types.CodeType, kind: str, report: int) -> typing.NoReturn:
     try:
         exec(code, module.__dict__)
     except SystemExit as error:
-        status = error.code if isinstance(error.code, int) else 0 if error.code is None else 1
+        status = 1
+        if error.code is None:
+            status = 0
+        elif isinstance(error.code, int):
+            status = error.code
     except BaseException as error:
         status = 1
         report_error(report, error)
@@ -201,11 +218,12 @@ def run_function(request: dict, test: dict, report: int) -> typing.NoReturn:
         name = request["fn_name"]
         solution: typing.Any = names.get("Solution")
         target = getattr(solution(), name) if hasattr(solution, name) else names[name]
+        # A value whose kind is not stated is passed as it is.
         positions = itertools.chain(kinds.get("args") or (), itertools.repeat(None))
         args = [build(value, kind) for value, kind in zip(test.get("args") or (), positions, strict=False)]
         by_name = kinds.get("kwargs") or {}
         kwargs = {key: build(value, by_name.get(key)) for key, value in (test.get("kwargs") or {}).items()}
-        payload = dumps(flatten(target(*args, **kwargs), kinds.get("output")), default=plain).encode()
+        payload = dumps(flatten(target(*args, **kwargs), kinds.get("output")), default=from_numpy).encode()
     except BaseException as error:
         report_error(report, error)
         leave(1)

@@ -33,14 +33,23 @@ import typing
 
 from acejax.verification.programs import confine, execute
 
-SCRATCH, SHARED = "/tmp", "/dev/shm"
+SCRATCH = "/tmp"
+SHARED = "/dev/shm"
 OUTPUT_CAP = 8 << 20  # bytes of one file, of stdout or of a result
 MAX_PROCESSES = 32
 MAX_FILES = 128
 STACK_BYTES = 100 << 20
+USER_ID = 1000  # inside fresh namespaces
 REPORT = 100  # the descriptor on which a child reports a function's result or the kind of its error
-ENDED = struct.Struct("idd")  # wait status of a test, seconds of CPU in user and system mode
+PROGRAM = REPORT + 1  # the descriptor on which a child finds its program
+
+# Messages: what a worker asks for, and what it hears.
 OPEN = struct.Struct("?i")  # whether a program may want numpy, its MiB of memory
+TEST = struct.Struct("i")  # a test's limit, in whole seconds of CPU
+ENDED = struct.Struct("idd")  # wait status of a test, seconds of CPU in user and system mode
+READY = b"ready"
+BEGUN = b"begun"
+HANDLES_SPACE = 64  # bytes, enough for the descriptors that come with any of these
 
 
 def open_streams() -> None:
@@ -56,22 +65,20 @@ def open_streams() -> None:
 
 
 def address_space() -> int:
+    """What this process has mapped, in bytes."""
     with open("/proc/self/statm") as statm:
         return int(statm.read().split()[0]) * resource.getpagesize()
 
 
 def serve(wire: typing.Any, settings: dict, fresh: bool) -> None:
-    """The runner's life: one keeper after another."""
-    maps = [("setgroups", "deny"), ("uid_map", f"1000 {os.geteuid()} 1"), ("gid_map", f"1000 {os.getegid()} 1")]
-    keeper = Keeper(
-        settings["scratch"], fresh, [(f"/proc/self/{name}", text.encode()) for name, text in maps], settings["nproc"]
-    )
+    """The runner's life: one keeper after another, until the worker closes the wire."""
+    keeper = Keeper(settings["scratch"], fresh, settings["nproc"])
     gc.collect()
     gc.freeze()
     gc.disable()
     warm = address_space()
     while True:
-        message, control, _, _ = wire.recvmsg(OPEN.size, 64)
+        message, control, _, _ = wire.recvmsg(OPEN.size, HANDLES_SPACE)
         if not message:
             return
         load_numpy, memory_mb = OPEN.unpack(message)
@@ -99,28 +106,27 @@ def serve(wire: typing.Any, settings: dict, fresh: bool) -> None:
 class Keeper:
     """One program's keeper, made in the runner; only `keep` runs in the process of its own.
 
-    `fresh`: that process gets namespaces of its own. `maps`: what it writes to its /proc/self to have a user id there.
+    `folder` is where the program may write. `fresh`: that process gets namespaces of its own. `nproc` limits its
+    processes, None where their user has others.
     """
 
-    def __init__(self, folder: str, fresh: bool, maps: list[tuple[str, bytes]], nproc: int | None) -> None:
-        self.folder, self.fresh, self.maps = folder, fresh, maps
-        self.tests = 0  # that have run
-        self.request: dict | None = None  # what `execute.run` needs of the program
+    def __init__(self, folder: str, fresh: bool, nproc: int | None) -> None:
+        self.folder, self.fresh = folder, fresh
+        # What a process writes to its /proc/self to have a user id in fresh namespaces.
+        self.maps = (
+            ("/proc/self/setgroups", b"deny"),
+            ("/proc/self/uid_map", b"%d %d 1" % (USER_ID, os.geteuid())),
+            ("/proc/self/gid_map", b"%d %d 1" % (USER_ID, os.getegid())),
+        )
         self.tmpfs = confine.Tmpfs(SCRATCH, SHARED)
         self.seccomp = confine.prepare_seccomp(deny_signals=not fresh)
-        limits = {
-            resource.RLIMIT_FSIZE: OUTPUT_CAP,
-            resource.RLIMIT_NOFILE: MAX_FILES,
-            resource.RLIMIT_CORE: 0,
-        }
-        if nproc is not None:
-            limits[resource.RLIMIT_NPROC] = nproc
-        hard = resource.getrlimit(resource.RLIMIT_STACK)[1]
-        stack = STACK_BYTES if hard == resource.RLIM_INFINITY else min(hard, STACK_BYTES)
-        self.limits = [
-            *((which, (value, value)) for which, value in limits.items()),
-            (resource.RLIMIT_STACK, (stack, hard)),
-        ]
+        self.limits = _limits(nproc)
+        # Of the program that is kept, known after the fork only.
+        self.wire: typing.Any = None  # to the worker
+        self.program = -1  # the descriptor of its text
+        self.space = 0  # bytes of address space that a test may have
+        self.tests = 0  # that have run
+        self.request: dict | None = None  # what `execute.run` needs of it, once it is compiled
 
     def keep(self, channel: int, program: int, space: int) -> None:
         """Settles into its namespaces and runs one test per message until the worker closes the channel.
@@ -144,34 +150,36 @@ class Keeper:
         os.chdir(self.folder)
         for which, value in self.limits:
             resource.setrlimit(which, value)
-        wire = _socket.socket(fileno=channel)
+        self.wire = _socket.socket(fileno=channel)
+        self.program, self.space = program, space
         while True:
-            message, control, _, _ = wire.recvmsg(4, 64)
+            message, control, _, _ = self.wire.recvmsg(TEST.size, HANDLES_SPACE)
             if not message:
                 return
             stdin, stdout, report = struct.unpack("3i", control[0][2])
-            self.run(wire, program, stdin, stdout, report, struct.unpack("i", message)[0], space)
+            self.run(stdin, stdout, report, TEST.unpack(message)[0])
 
-    def run(self, wire: typing.Any, program: int, stdin: int, stdout: int, report: int, cpu_s: int, space: int) -> None:
+    def run(self, stdin: int, stdout: int, report: int, cpu_s: int) -> None:
         """Runs one test; everything it started is dead when the worker hears of its end."""
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         if self.request is None and self.tests:
-            request = execute.load(program)
+            request = execute.load(self.program)
             if not isinstance(request["source"], str):  # an earlier child has compiled it
                 self.request = request
         self.tests += 1
         pid = confine.fork()
         if pid == 0:
             try:
-                self.become_child(program, stdin, stdout, report, cpu_s, space)
+                self.become_child(stdin, stdout, report, cpu_s)
             finally:
                 os._exit(1)
         for handle in (stdin, stdout, report):
             os.close(handle)
         handle = os.pidfd_open(pid)
-        wire.sendmsg([b"begun"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack("i", handle))])
+        self.wire.sendmsg([BEGUN], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack("i", handle))])
         os.close(handle)
         status = os.waitpid(pid, 0)[1]
+        # Kill and reap whatever it has left running.
         if self.fresh:
             with contextlib.suppress(ProcessLookupError, ChildProcessError):
                 os.kill(-1, signal.SIGKILL)  # all of this pid namespace but ourselves, at once
@@ -181,11 +189,9 @@ class Keeper:
             confine.kill_descendants()
         confine.empty_folder(self.folder)
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-        wire.send(ENDED.pack(status, usage.ru_utime - before.ru_utime, usage.ru_stime - before.ru_stime))
+        self.wire.send(ENDED.pack(status, usage.ru_utime - before.ru_utime, usage.ru_stime - before.ru_stime))
 
-    def become_child(
-        self, program: int, stdin: int, stdout: int, report: int, cpu_s: int, space: int
-    ) -> typing.NoReturn:
+    def become_child(self, stdin: int, stdout: int, report: int, cpu_s: int) -> typing.NoReturn:
         """Turns the fresh fork into a test child and runs the program. No descriptor of the keeper's survives."""
         if not self.fresh:
             confine.prctl(confine.PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -195,15 +201,31 @@ class Keeper:
         os.dup2(stdout, 1)
         os.dup2(report, REPORT)
         if self.request is None:
-            os.dup2(program, REPORT + 1)
+            os.dup2(self.program, PROGRAM)
         os.closerange(3, REPORT)
         _signal.signal(signal.SIGINT, _signal.default_int_handler)
         resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
-        resource.setrlimit(resource.RLIMIT_AS, (space, space))
+        resource.setrlimit(resource.RLIMIT_AS, (self.space, self.space))
         if not self.fresh:
             confine.install_seccomp(self.seccomp)
         gc.enable()
-        execute.run(self.request, REPORT + 1, REPORT)
+        execute.run(self.request, PROGRAM, REPORT)
+
+
+def _limits(nproc: int | None) -> list[tuple[int, tuple[int, int]]]:
+    """What `resource.setrlimit` takes, for the limits that are the same for every test."""
+    hard = resource.getrlimit(resource.RLIMIT_STACK)[1]
+    stack = STACK_BYTES
+    if hard != resource.RLIM_INFINITY:
+        stack = min(hard, STACK_BYTES)
+    limits = [
+        (resource.RLIMIT_FSIZE, (OUTPUT_CAP, OUTPUT_CAP)),
+        (resource.RLIMIT_NOFILE, (MAX_FILES, MAX_FILES)),
+        (resource.RLIMIT_CORE, (0, 0)),
+    ]
+    if nproc is not None:
+        limits.append((resource.RLIMIT_NPROC, (nproc, nproc)))
+    return [*limits, (resource.RLIMIT_STACK, (stack, hard))]
 
 
 class Ended(Exception):
@@ -227,45 +249,66 @@ def guard(runner: int) -> None:
     confine.kill_descendants()
 
 
-def main() -> None:
-    settings = json.loads(sys.argv[1])
-    wire = _socket.socket(fileno=settings["socket"])
-    if settings["guard"]:
-        confine.prctl(confine.PR_SET_CHILD_SUBREAPER, 1)
-        confine.prctl(confine.PR_SET_DUMPABLE, 0)
-        runner = os.fork()
-        if runner:
-            wire.close()
-            guard(runner)
-            return
-    for option in (confine.PR_SET_NO_NEW_PRIVS, confine.PR_SET_CHILD_SUBREAPER):
-        confine.prctl(option, 1)
+def stand_guard(wire: typing.Any) -> bool:
+    """Forks the runner under this process, its guard. Returns in the runner, with False, and when all is over, with
+    True.
+    """
+    confine.prctl(confine.PR_SET_CHILD_SUBREAPER, 1)
+    confine.prctl(confine.PR_SET_DUMPABLE, 0)
+    runner = os.fork()
+    if runner == 0:
+        return False
+    wire.close()
+    guard(runner)
+    return True
+
+
+def give_up_rights(settings: dict) -> None:
+    """Nothing that this process or its children do from here on can gain them more than it leaves."""
+    confine.prctl(confine.PR_SET_NO_NEW_PRIVS, 1)
+    confine.prctl(confine.PR_SET_CHILD_SUBREAPER, 1)
     confine.prctl(confine.PR_SET_PDEATHSIG, signal.SIGKILL)
-    sys.path.remove(settings["package"])
-    sys.path += settings["site"]
-    site.setquit()
-    sys.set_int_max_str_digits(0)
     landlock = bool(settings["landlock"]) and confine.install_landlock(*settings["landlock"])
     if settings["uid"] is not None and os.geteuid() == 0:
         confine.become_own_user(settings["uid"], settings["scratch"], landlock)
     confine.prctl(confine.PR_SET_PDEATHSIG, signal.SIGKILL)  # a change of user cleared it
-    fresh = settings["namespaces"]
-    if fresh:
-        pid = confine.fork_fresh()
-        if pid == 0:
-            os._exit(0)
-        fresh = pid > 0 and os.waitpid(pid, 0)[1] == 0
+
+
+def namespaces_work() -> bool:
+    pid = confine.fork_fresh()
+    if pid == 0:
+        os._exit(0)
+    return pid > 0 and os.waitpid(pid, 0)[1] == 0
+
+
+def prepare_interpreter(settings: dict) -> None:
+    """The interpreter as a program expects to find it, without our package."""
+    sys.path.remove(settings["package"])
+    sys.path += settings["site"]
+    site.setquit()
+    sys.set_int_max_str_digits(0)
     sys.argv[:] = ["main.py"]
     sys.setrecursionlimit(execute.RECURSION_LIMIT)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     open_streams()
-    confine.prctl(confine.PR_SET_DUMPABLE, 0)
-    about = {"ready": True, "fresh": fresh, "landlock": landlock, "seccomp": confine.seccomp_filter(True) is not None}
-    # Process 1 of bubblewrap's namespace: once it has ended, all in there has.
-    first = [] if settings["guard"] else [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack("i", os.pidfd_open(1)))]
-    wire.sendmsg([json.dumps(about).encode()], first)
+
+
+def main() -> None:
+    settings = json.loads(sys.argv[1])
+    wire = _socket.socket(fileno=settings["socket"])
+    if settings["guard"] and stand_guard(wire):
+        return
+    give_up_rights(settings)
+    fresh = settings["namespaces"] and namespaces_work()
     if fresh:
         settings["nproc"] = MAX_PROCESSES
+    prepare_interpreter(settings)
+    confine.prctl(confine.PR_SET_DUMPABLE, 0)
+    handles = []
+    if not settings["guard"]:
+        # Process 1 of bubblewrap's namespace: once it has ended, all in there has.
+        handles.append((_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack("i", os.pidfd_open(1))))
+    wire.sendmsg([READY], handles)
     serve(wire, settings, fresh)
 
 

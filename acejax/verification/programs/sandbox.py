@@ -7,23 +7,18 @@ does not answer within its bound: that is the sandbox's failure, an InfraError, 
 
 from __future__ import annotations
 
-import contextlib
-import json
 import marshal
 import os
 import select
 import shutil
 import socket
 import subprocess
-import sys
-import sysconfig
 import tempfile
 from collections.abc import Mapping
-from pathlib import PurePath
 from typing import Any, Literal
 
-from acejax.verification.programs import confine, execute, runner
-from acejax.verification.programs.runner import OPEN
+from acejax.verification.programs.launch import behind_bubblewrap, behind_limits
+from acejax.verification.programs.runner import OPEN, READY
 from acejax.verification.programs.trial import SLACK_S, InfraError, Limits, TestResult, Trial, memory_file
 
 Backend = Literal["bubblewrap", "rlimits"]
@@ -31,7 +26,6 @@ Backend = Literal["bubblewrap", "rlimits"]
 START_BOUND_S = 60.0
 WALL_FACTOR = 3  # seconds of wall time for each second of the CPU limit
 
-_PACKAGE = "/runner"  # where bubblewrap shows the runner's files
 FALLBACK_NOTICE = (
     "bubblewrap is missing or may not make namespaces here, so programs run behind resource limits only; "
     "mend it with: apt-get install bubblewrap"
@@ -61,13 +55,13 @@ print("done")
 class Program:
     """A program in a sandbox: run it on one input after another, inside `with`; on leaving, all its processes are dead.
 
-    `near` tells whether any test was a close call.
+    `close_call` tells whether any test was one.
     """
 
     def __init__(self, sandbox: Sandbox, request: dict[str, Any], limits: Limits) -> None:
         self._sandbox, self._limits, self._request = sandbox, limits, request
         self._channel: socket.socket | None = None
-        self.near = False
+        self.close_call = False
 
     def __enter__(self) -> Program:
         self._channel = self._sandbox._open(self._request, self._limits)
@@ -79,21 +73,21 @@ class Program:
         self._sandbox._wait_closed()
 
     def run(self, test: Mapping[str, Any]) -> TestResult:
-        """`test` is {"input": str} for a whole program, {"args": [...], "kwargs": {...}} for a function. Raises
-        InfraError.
+        """`test` is {"input": str} for a whole program, {"args": [...], "kwargs": {...}} for a function.
+
+        Raises InfraError.
         """
         assert self._channel is not None
-        given = (
-            marshal.dumps(dict(test))
-            if self._request["kind"] == "function"
-            else test["input"].encode("utf-8", "replace")
-        )
+        if self._request["kind"] == "function":
+            given = marshal.dumps(dict(test))
+        else:
+            given = test["input"].encode("utf-8", "replace")
         try:
             result = Trial(self._channel, self._limits).run(given)
         except InfraError:
             self._sandbox.close()
             raise
-        self.near = self.near or result.near
+        self.close_call = self.close_call or result.close_call
         return result
 
 
@@ -108,7 +102,6 @@ class Sandbox:
         self.backend: Backend | None = backend
         self.time_limit_s, self.memory_limit_mb = time_limit_s, memory_limit_mb
         self.notice: str | None = None
-        self.properties: dict[str, Any] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self._wire: socket.socket | None = None
         self._first: int | None = None  # pidfd of the first process in bubblewrap's namespace
@@ -211,14 +204,7 @@ class Sandbox:
     def close(self) -> None:
         """Kills the runner and waits until everything in the sandbox is dead."""
         if self._process is not None:
-            try:
-                self._process.terminate() if self._guarded else self._process.kill()
-                self._process.wait(SLACK_S)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-            if self._process.stderr:
-                self._process.stderr.close()
+            self._end_process(self._process)
             self._process = None
         if self._first is not None:
             select.select([self._first], [], [], SLACK_S)  # bubblewrap ends before its namespace does
@@ -231,50 +217,30 @@ class Sandbox:
             shutil.rmtree(self._scratch, ignore_errors=True)
             self._scratch = None
 
+    def _end_process(self, process: subprocess.Popen[bytes]) -> None:
+        if self._guarded:
+            process.terminate()
+        else:
+            process.kill()
+        try:
+            process.wait(SLACK_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stderr:
+            process.stderr.close()
+
     def _start(self, backend: Backend) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        uid = 200_000 + os.getpid() if os.geteuid() == 0 else None
-        site = [p for p in dict.fromkeys((sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))) if p]
-        settings: dict[str, Any] = {"socket": theirs.fileno(), "uid": uid, "site": site}
-        environment = {
-            "PATH": "/usr/bin:/bin",
-            "LANG": "C.UTF-8",
-            "PYTHONHASHSEED": "0",
-            "PYTHONDONTWRITEBYTECODE": "1",
-        }
-        environment |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        self._guarded = backend == "rlimits"
         if backend == "bubblewrap":
-            settings |= {
-                "scratch": runner.SCRATCH,
-                "site": [_shown_at(n) for n in range(len(site))],
-                "landlock": None,
-                "namespaces": True,
-                "nproc": None if uid is None else runner.MAX_PROCESSES,
-            }
-            command = _bubblewrap(
-                site, environment | {"HOME": runner.SCRATCH, "TMPDIR": runner.SCRATCH, "PYTHONPATH": _PACKAGE}
-            )
-            package = _PACKAGE
+            launch = behind_bubblewrap(theirs.fileno())
         else:
             self._scratch = tempfile.mkdtemp(prefix="acejax-sandbox-")
-            allowed = runner.MAX_PROCESSES + (0 if uid is not None else _processes_of_this_user())
-            readable = [*_system_paths(), *site, "/proc", "/dev", "/etc/ld.so.cache", "/etc/localtime"]
-            settings |= {
-                "scratch": self._scratch,
-                "landlock": [readable, [self._scratch, "/dev/null"]],
-                "namespaces": False,
-                "nproc": allowed,
-            }
-            command, package = [], str(PurePath(runner.__file__).parents[3])
-            environment |= {"HOME": self._scratch, "TMPDIR": self._scratch}
-        self._guarded = backend == "rlimits"
-        settings |= {"package": package, "guard": self._guarded}
-        script = f"{package}/acejax/verification/programs/runner.py"
-        # -S -s -P: neither site hooks nor the current folder; not -I, which would ignore the fixed hash seed.
-        command += [os.path.realpath(sys.executable), "-S", "-s", "-P", script, json.dumps(settings)]
+            launch = behind_limits(theirs.fileno(), self._scratch)
         self._process = subprocess.Popen(
-            command,
-            env=environment | {"PYTHONPATH": package},
+            launch.command,
+            env=launch.environment,
             cwd="/",
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -284,71 +250,23 @@ class Sandbox:
         )
         theirs.close()
         self._wire = ours
-        ours.settimeout(START_BOUND_S)
         try:
-            message, handles, _, _ = socket.recv_fds(ours, 4096, 1)
-            self.properties = json.loads(message)
-            self._first = handles[0] if handles else None
-            ours.settimeout(None)
-        except (OSError, ValueError) as error:
+            self._first = _wait_ready(ours)
+        except OSError as error:
             self._process.terminate()
-            text = self._process.stderr.read().decode(errors="replace").strip() if self._process.stderr else ""
+            said = self._process.stderr.read().decode(errors="replace").strip() if self._process.stderr else ""
             self.close()
-            raise InfraError(
-                f"the {backend} sandbox does not start: {text.splitlines()[-1] if text else error!r}"
-            ) from error
+            why = said.splitlines()[-1] if said else repr(error)
+            raise InfraError(f"the {backend} sandbox does not start: {why}") from error
 
 
-def _system_paths() -> list[str]:
-    """The folders that a Python interpreter needs: the system's, and its own installation."""
-    roots = ["/usr", *(f"/{name}" for name in ("bin", "sbin", "lib", "lib32", "lib64") if os.path.exists(f"/{name}"))]
-    prefix = os.path.realpath(sys.base_prefix)
-    return roots if prefix == "/usr" or prefix.startswith("/usr/") else [*roots, prefix]
-
-
-def _shown_at(number: int) -> str:
-    """Where bubblewrap shows a folder of packages: a path of its own, since a virtual environment may lie under the
-    scratch folder.
+def _wait_ready(wire: socket.socket) -> int | None:
+    """Waits for a runner. Returns the pidfd of the first process in its namespace, None where it has none. Raises
+    OSError.
     """
-    return f"{_PACKAGE}/site{number}"
-
-
-def _bubblewrap(site: list[str], environment: Mapping[str, str]) -> list[str]:
-    command = ["bwrap", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
-    command += ["--die-with-parent", "--new-session", "--clearenv"]
-    if os.geteuid() == 0:
-        # Root needs no user namespace here; the runner gives root up for an id of its own, so that process limits hold.
-        command += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
-    else:
-        command += ["--unshare-user"]
-    for name, value in environment.items():
-        command += ["--setenv", name, value]
-    extra = {path: path for path in ("/etc/ld.so.cache", "/etc/localtime", "/etc/alternatives")}
-    extra |= {path: _shown_at(n) for n, path in enumerate(site)}
-    # Folders that bubblewrap makes on its own account are closed to everyone but their owner.
-    shown = (*_system_paths(), *extra.values(), f"{_PACKAGE}/acejax/verification/programs/runner.py")
-    above = {str(folder) for path in shown for folder in PurePath(path).parents} - {"/"}
-    for path in sorted(above - set(_system_paths())):
-        command += ["--dir", path]
-    for path in _system_paths():
-        command += ["--symlink", os.readlink(path), path] if os.path.islink(path) else ["--ro-bind", path, path]
-    for path, place in extra.items():
-        command += ["--ro-bind-try", path, place]
-    for module in (runner, execute, confine):
-        command += [
-            "--ro-bind",
-            str(module.__file__),
-            f"{_PACKAGE}/acejax/verification/programs/{PurePath(str(module.__file__)).name}",
-        ]
-    command += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", runner.SCRATCH]
-    return [*command, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", runner.SCRATCH]
-
-
-def _processes_of_this_user() -> int:
-    """Threads of this user on the host: where no user id is ours alone the kernel's process limit counts them all."""
-    count = 0
-    for entry in os.scandir("/proc"):
-        with contextlib.suppress(OSError):
-            if entry.name.isdigit() and entry.stat().st_uid == os.geteuid():
-                count += len(os.listdir(f"/proc/{entry.name}/task"))
-    return count
+    wire.settimeout(START_BOUND_S)
+    message, handles, _, _ = socket.recv_fds(wire, 64, 1)
+    if message != READY:
+        raise ConnectionError("the runner has ended")
+    wire.settimeout(None)
+    return handles[0] if handles else None

@@ -48,39 +48,58 @@ def test_there_are_programs_of_every_kind():
     assert sum(words[0] == "wrong" for words, _ in PROGRAMS.values()) >= 100
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.slow if "slow" in words else ()) for n, (words, _) in PROGRAMS.items()]
-)
+def marked(name):
+    return pytest.param(name, marks=pytest.mark.slow) if "slow" in PROGRAMS[name][0] else name
+
+
+def suite(words, folder):
+    """The tests of a program, by its words."""
+    if "needle" in words:
+        return one_test("", "NEEDLE" + secrets.token_hex(8))
+    if "secret" in words:
+        file = folder / "secret"
+        file.write_text(os.environ["ACEJAX_SECRET"])
+        file.chmod(0o600)
+        return one_test(str(file), os.environ["ACEJAX_SECRET"])
+    return FUNCTION if "function" in words else STDIN
+
+
+def one_test(given, output):
+    return {"kind": "stdin", "cases": [{"input": given, "output": output}]}
+
+
+@pytest.mark.parametrize("name", [marked(name) for name in PROGRAMS])
 def test_verdict(sandbox, tmp_path, name):
     words, code = PROGRAMS[name]
     if "bubblewrap" in words and sandbox.backend != "bubblewrap":
         pytest.skip("where only bubblewrap has the means")
-    limits = {key: float(value) for key, _, value in (word.partition("=") for word in words) if value}
-    tests = FUNCTION if "function" in words else STDIN
-    if "needle" in words:
-        tests = {"kind": "stdin", "cases": [{"input": "", "output": "NEEDLE" + secrets.token_hex(8)}]}
-    if "secret" in words:
-        (tmp_path / "secret").write_text(os.environ["ACEJAX_SECRET"])
-        (tmp_path / "secret").chmod(0o600)
-        tests = {"kind": "stdin", "cases": [{"input": str(tmp_path / "secret"), "output": os.environ["ACEJAX_SECRET"]}]}
-    memory = int(limits["mb"]) if "mb" in limits else None
-    problem = Problem("p", "code", "q", tests=tests, time_limit_s=limits.get("t"), memory_limit_mb=memory)
+    limits = dict(word.split("=") for word in words if "=" in word)
+    problem = Problem(
+        "p",
+        "code",
+        "q",
+        tests=suite(words, tmp_path),
+        time_limit_s=float(limits["t"]) if "t" in limits else None,
+        memory_limit_mb=int(limits["mb"]) if "mb" in limits else None,
+    )
     sandbox.start()
     before = surroundings(sandbox)
     verdict, reason = judge_code(f"</think>\n```python\n{code}\n```", problem, sandbox)
     reasons = {word for word in words[1:] if "=" not in word} - CAPS
-    assert (verdict, {reason} if reasons else set()) == (words[0], reasons)
+    assert verdict == words[0]
+    assert not reasons or reasons == {reason}
     assert surroundings(sandbox) == before
 
 
 def surroundings(sandbox):
     """What a program might leave: files of its user in places where all may write, processes, files in its folder."""
-    runner = max(processes(sandbox._process.pid))
-    user = os.stat(f"/proc/{runner}").st_uid
-    files = [
-        entry.path for place in WATCHED for entry in os.scandir(place) if user != os.getuid() and owner(entry) == user
-    ]
-    return files, processes(sandbox._process.pid), os.listdir(sandbox._scratch) if sandbox._scratch else []
+    there = processes(sandbox._process.pid)
+    user = os.stat(f"/proc/{there[-1]}").st_uid
+    files = []
+    # Where programs run as the user of the tests, their files cannot be told from others'.
+    if user != os.getuid():
+        files = [entry.path for place in WATCHED for entry in os.scandir(place) if owner(entry) == user]
+    return files, there, os.listdir(sandbox._scratch) if sandbox._scratch else []
 
 
 def owner(entry):
@@ -90,8 +109,9 @@ def owner(entry):
         return -1
 
 
-def processes(pid: int) -> set[int]:
-    found = {pid}
+def processes(pid: int) -> list[int]:
+    """A process and all below it; the last, where none has two children, is the one that forks the programs."""
+    found = [pid]
     for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        found |= processes(int(child))
+        found += processes(int(child))
     return found

@@ -3,8 +3,8 @@ nothing.
 """
 
 import os
+import select
 import shutil
-import time
 from pathlib import Path
 
 import pytest
@@ -55,14 +55,17 @@ HONEST = {
     "os.read": "import os\nos.write(1, str(2 * sum(map(int, os.read(0, 10**6).split()))).encode())",
     "open(0)": "print(2 * sum(map(int, open(0).read().split())))",
     "/dev/stdin": "print(2 * sum(map(int, open('/dev/stdin').read().split())))",
-    "main": "total = 0\ndef main():\n    global total\n    total = 2 * sum(map(int, open(0).read().split()))\n    print(total)\n"
+    "main": "total = 0\ndef main():\n    global total\n    total = 2 * sum(map(int, open(0).read().split()))\n"
+    "    print(total)\n"
     "if __name__ == '__main__':\n    main()",
-    "atexit": "import atexit, sys\ntotal = sum(map(int, sys.stdin.read().split()))\natexit.register(lambda: print(2 * total))",
+    "atexit": "import atexit, sys\ntotal = sum(map(int, sys.stdin.read().split()))\n"
+    "atexit.register(lambda: print(2 * total))",
     "exit": "import sys\nprint(2 * sum(map(int, sys.stdin.read().split())))\nsys.exit(0)",
     "quit": "import sys\nprint(2 * sum(map(int, sys.stdin.read().split())))\nexit()",
     "thread": "import sys, threading\nsys.setrecursionlimit(10**6)\nthreading.stack_size(1 << 26)\n"
     "threading.Thread(target=lambda: print(2 * sum(map(int, sys.stdin.read().split())))).start()",
-    "recursion": "def down(n):\n    return n and down(n - 1)\ndown(20000)\nprint(2 * sum(map(int, open(0).read().split())))",
+    "recursion": "def down(n):\n    return n and down(n - 1)\ndown(20000)\n"
+    "print(2 * sum(map(int, open(0).read().split())))",
     "library": "import decimal, statistics, dataclasses\n@dataclasses.dataclass\nclass A:\n    x: int\n"
     "print(2 * sum(map(int, open(0).read().split())))",
     "file": "open('note', 'w').write('2')\nprint(int(open('note').read()) * sum(map(int, open(0).read().split())))",
@@ -96,18 +99,16 @@ def test_honest_ways_of_reading_and_printing(sandbox, way):
 def test_wrong_programs(sandbox, code, reason):
     verdict, found = judge(sandbox, code, DOUBLE, memory_limit_mb=128)
     assert verdict == "wrong"
-    assert found == reason or (
-        reason == "denied" and found == "runtime_error"
-    )  # a read-only file system says so in its own way
+    # A read-only file system refuses in its own way.
+    assert found == reason or (reason, found) == ("denied", "runtime_error")
 
 
 @pytest.mark.parametrize(
     "code", ["while True: pass", "import time\ntime.sleep(60)", "import os\nos.fork()\nwhile True: pass"]
 )
-def test_endless_programs_time_out_quickly(sandbox, code):
-    began = time.monotonic()
+def test_endless_programs_time_out(sandbox, code):
+    """A sleeper that nothing ends would print nothing, and so be wrong for another reason."""
     assert judge(sandbox, code, DOUBLE, time_limit_s=0.3) == ("wrong", "timeout")
-    assert time.monotonic() - began < 8
 
 
 def test_functions(sandbox):
@@ -131,8 +132,8 @@ def test_functions(sandbox):
 
 def test_lists_and_trees(sandbox):
     tests = function(([[1, 2, 3]], [3, 2, 1]), types={"args": ["ListNode"], "output": "ListNode"})
-    code = "def f(head):\n    last = None\n    while head:\n        head.next, last, head = last, head, head.next\n    return last"
-    assert judge(sandbox, code, tests) == ("correct", "ok")
+    turn = "def f(head):\n    last = None\n    while head:\n        head.next, last, head = last, head, head.next\n"
+    assert judge(sandbox, turn + "    return last", tests) == ("correct", "ok")
     tests = function(
         ([[1, 2, 3, None, 4]], [1, 3, 2, None, None, None, 4]), types={"args": ["TreeNode"], "output": "TreeNode"}
     )
@@ -144,7 +145,8 @@ def test_lists_and_trees(sandbox):
     "code",
     [
         "class E:\n    def __eq__(self, other):\n        return True\ndef f(x):\n    return E()",
-        "class I(int):\n    def __eq__(self, other):\n        return True\n    __hash__ = int.__hash__\ndef f(x):\n    return I(0)",
+        "class I(int):\n    def __eq__(self, other):\n        return True\n    __hash__ = int.__hash__\n"
+        "def f(x):\n    return I(0)",
         "class L(list):\n    def __eq__(self, other):\n        return True\ndef f(x):\n    return L()",
         "import json\njson.dumps = lambda *a, **k: '[7]'\ndef f(x):\n    return 0",
         "import os, sys\ndef f(x):\n    print('[7]')\n    sys.stdout.flush()\n    os._exit(0)",
@@ -220,38 +222,47 @@ print("parent done")
 """
 
 
-def alive(mark: str) -> list[str]:
-    """Command lines of this machine's processes that sit in a sandbox's runner and have been forked from it."""
-    return [p.name for p in Path("/proc").iterdir() if p.name.isdigit() and mark.encode() in read(p / "cmdline")]
-
-
-def read(path: Path) -> bytes:
+def command_line(process: Path) -> list[bytes]:
     try:
-        return path.read_bytes()
-    except OSError:
-        return b""
+        return (process / "cmdline").read_bytes().split(b"\0")
+    except OSError:  # it has just ended
+        return []
+
+
+def alive(sandbox) -> list[str]:
+    """This machine's processes that are of a sandbox: a fork keeps the command line, and so the runner's settings."""
+    settings = command_line(Path(f"/proc/{sandbox._process.pid}"))[-2]
+    return [p.name for p in Path("/proc").iterdir() if p.name.isdigit() and settings in command_line(p)]
 
 
 def test_no_process_outlives_its_program(sandbox):
-    mark = (
-        Path(f"/proc/{sandbox._process.pid}/cmdline").read_bytes().split(b'"socket"')[1][:60].decode().replace("\0", "")
-    )
-    before = len(alive(mark))
+    before = alive(sandbox)
     assert run(sandbox, DAEMON).stdout == "parent done\n"
-    assert len(alive(mark)) == before
+    assert alive(sandbox) == before
     run(
         sandbox,
         "import os\nwhile True:\n    try:\n        os.fork()\n    except OSError:\n        pass",
         time_limit_s=0.3,
     )
-    assert len(alive(mark)) == before
+    assert alive(sandbox) == before
     assert run(sandbox, "print(1)").status == "ok"
+
+
+def end_runner(sandbox):
+    """Returns once the runner and all below it have ended."""
+    if sandbox._guarded:
+        sandbox._process.terminate()
+    else:
+        sandbox._process.kill()
+    sandbox._process.wait()
+    # Bubblewrap ends before its namespace does; its first process ends after all others in there.
+    if sandbox._first is not None:
+        select.select([sandbox._first], [], [])
 
 
 def test_a_dead_runner_is_an_infra_error_and_is_replaced(sandbox):
     with pytest.raises(InfraError), sandbox.program("print(1)") as program:
-        sandbox._process.terminate() if sandbox._guarded else sandbox._process.kill()
-        sandbox._process.wait()
+        end_runner(sandbox)
         program.run({"input": ""})
     assert run(sandbox, "print(1)").stdout == "1\n"
 

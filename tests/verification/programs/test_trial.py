@@ -43,16 +43,16 @@ def exited(code):
 def test_results(status, cpu, report, expected):
     for strict in (False, True):
         result = Trial(None, Limits(1.0, 3.0, 64, strict)).result(status, cpu, b"out", report)
-        assert (result.status, result.near) == (expected[0], expected[1] and not strict)
+        assert (result.status, result.close_call) == (expected[0], expected[1] and not strict)
         assert (result.stdout, result.report, result.cpu) == ("out", report.decode(), cpu)
 
 
-@pytest.mark.parametrize(("cpu", "near"), [(0.0, False), (0.5, True)])
-def test_a_test_ended_by_the_wall_limit_may_have_lacked_a_processor(cpu, near):
+@pytest.mark.parametrize(("cpu", "close_call"), [(0.0, False), (0.5, True)])
+def test_a_test_ended_by_the_wall_limit_may_have_lacked_a_processor(cpu, close_call):
     trial = Trial(None, Limits(1.0, 3.0, 64))
-    trial.verdict = "timeout"
+    trial.reason = "timeout"
     result = trial.result(signal.SIGKILL, cpu, b"", b"")
-    assert (result.status, result.near) == ("timeout", near)
+    assert (result.status, result.close_call) == ("timeout", close_call)
 
 
 def test_memory_files_hold_what_they_are_given():
