@@ -1,4 +1,7 @@
-"""What a configuration says of its policy: the shape, the form of attention, and the dtypes. Static, so that it can be planned with."""
+"""What a configuration says of its policy: the shape, the form of attention, and the dtypes.
+
+All of it is static: it can be planned with before there are weights.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,8 @@ from acejax.policy.presets import check_preset
 
 
 def policy_shape(config: Policy, folder: Path, tokens: int, platform: str, origin: str) -> PolicyConfig:
-    """The shape in `folder`, whose tokenizer names `tokens` ids, with the form of attention for the devices' `platform`.
+    """The shape in `folder`, whose tokenizer names `tokens` ids, with the form of attention for the devices'
+    `platform`.
 
     Raises UserError where it is not that of the preset; `origin` is what the user calls the checkpoint.
     """

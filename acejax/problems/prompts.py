@@ -60,14 +60,14 @@ def render_prompt(problem: Problem, tokenizer: Any, style: Style) -> tuple[str, 
     why = _unfit(tokenizer, style)
     if why:
         fitting = " or ".join(other for other in ("chat", *MARKERS) if not _unfit(tokenizer, other))
-        raise UserError(
-            f"prompt style {style!r}: {why}; use {f'style {fitting}' if fitting else 'a checkpoint with a chat template'}"
-        )
+        instead = f"style {fitting}" if fitting else "a checkpoint with a chat template"
+        raise UserError(f"prompt style {style!r}: {why}; use {instead}")
     asked = question(problem, style)
     if style == "r1":
         text = f"{R1_BOS}{R1_USER}{asked}{R1_ASSISTANT}<think>\n"
     elif style == "chatml":
-        text = f"<|im_start|>system\n{CHATML_SYSTEM}<|im_end|>\n<|im_start|>user\n{asked}<|im_end|>\n<|im_start|>assistant\n<think>\n"
+        turns = f"<|im_start|>system\n{CHATML_SYSTEM}<|im_end|>\n<|im_start|>user\n{asked}<|im_end|>\n"
+        text = f"{turns}<|im_start|>assistant\n<think>\n"
     else:
         text = tokenizer.apply_chat_template(
             [{"role": "user", "content": asked}], tokenize=False, add_generation_prompt=True

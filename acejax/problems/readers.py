@@ -132,7 +132,8 @@ def read_problems(path: str | Path, *, domain: Domain = "math", refused: list[st
             problem = _from_row(row, where, path, domain)
             if problem.id in first_seen:
                 raise UserError(
-                    f"{where}: field 'id' is {problem.id!r}, as at {first_seen[problem.id]}; give every problem its own id"
+                    f"{where}: field 'id' is {problem.id!r}, as at {first_seen[problem.id]}; "
+                    "give every problem its own id"
                 )
         except UserError as error:
             if refused is None:

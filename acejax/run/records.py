@@ -61,7 +61,7 @@ class Records:
             _append(self._samples, [_json_value(record) for record in records])
 
     def position(self) -> dict[str, int]:
-        """Bytes that each file holds by now, all of them on the disk: a checkpoint keeps them, to say where it stood."""
+        """Bytes that each file holds by now, all of them on the disk: a checkpoint says with them where it stood."""
         sizes = {}
         for name, file in ((METRICS, self._metrics), (SAMPLES, self._samples)):
             file.flush()

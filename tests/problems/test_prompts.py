@@ -18,7 +18,10 @@ STARTED = Problem("s", "code", "Echo.", tests=TESTS, starter_code="def f(x):")
 FORMAT = "Please place the solution code in the following format:\n```python\n# Your solution code here\n```"
 IN_A_BOX = "Please reason step by step, and put your final answer within \\boxed{}."
 WRITE = f"Write Python code to solve the problem. {FORMAT}"
-START = f"Solve the problem starting with the provided function header.\n\nFunction header:\n```\ndef f(x):\n```\n\n{FORMAT}"
+START = (
+    "Solve the problem starting with the provided function header.\n\n"
+    f"Function header:\n```\ndef f(x):\n```\n\n{FORMAT}"
+)
 R1 = "<\uff5cbegin\u2581of\u2581sentence\uff5c><\uff5cUser\uff5c>{}<\uff5cAssistant\uff5c><think>\n"
 CHATML = (
     "<|im_start|>system\nYou are a helpful and harmless assistant. You should think step-by-step.<|im_end|>\n"

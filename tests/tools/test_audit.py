@@ -102,7 +102,8 @@ def test_flips_are_listed_and_the_rest_is_counted(run):
         "c  sample 0  step 4 (end)  correct (ok) -> wrong (wrong_output)",
         "both  sample 4  step 2 (short)  unjudged (infra) -> correct (ok)",
         "2 not judged again: its problem is not found, or has another text today",
-        "10 recorded responses: 5 verdicts as before, 3 flips (wrong -> correct: 1, correct -> wrong: 1, unjudged -> correct: 1)",
+        "10 recorded responses: 5 verdicts as before, "
+        "3 flips (wrong -> correct: 1, correct -> wrong: 1, unjudged -> correct: 1)",
     ]
 
 
