@@ -33,6 +33,7 @@ from acejax.verification.wire import order_of, reordered
 MAX_FAILED_STARTS = 5
 # Of one task, before it is given up. Whoever kills workers at random may hit one task again.
 MAX_FAILURES, MAX_CRASHES = 2, 4
+SAID = {"crash": "died", "timeout": "gave no answer in time", "slow to load": "was too slow"}  # of a worker
 MAX_CLOSE_CALLS = 16  # how many wait, before the other tasks wait for them
 
 
@@ -230,8 +231,7 @@ class Supervisor:
         """Ends the pool when workers do not start, or when the user's rewards cannot be loaded even once."""
         crew = slot.crew
         if slot.loading and not detail:
-            found = {"crash": "died", "slow to load": "did not end"}.get(failure, failure)
-            detail = f"reward '{slot.loading}': its process {found} while it was loaded"
+            detail = f"reward '{slot.loading}': its process {SAID.get(failure, failure)} while it was loaded"
         if not crew.loaded:
             self.tell({"refused": detail or f"the rewards' worker failed before it loaded one: {failure}"})
             raise EOFError
@@ -250,7 +250,7 @@ class Supervisor:
         elif len(task.failures) < bound:
             crew.again.append(task)
         else:
-            self.give_up(task, detail or failure)
+            self.give_up(task, detail or f"its worker {SAID.get(failure, failure)}")
 
     def give_up(self, task: Task, detail: str) -> None:
         order = task.order
