@@ -24,12 +24,13 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Literal
 
-from acejax.verification.math.latex import Node, parse
+from acejax.verification.math.latex import parse
 from acejax.verification.math.lexer import AMBIGUOUS_COMMA, TEXT, LatexError, normalise
 from acejax.verification.math.matrices import as_matrix
 from acejax.verification.math.sets import MIRROR, same_sets
+from acejax.verification.math.tree import Node, infinity
 from acejax.verification.math.units import same_unit
-from acejax.verification.math.values import exact, infinity, ratio_sign, same_value
+from acejax.verification.math.values import ratio_sign, rational_value, same_value
 from acejax.verification.math.words import is_choice_or_word, meaning, number_of, words
 
 MAX_ITEMS = 64
@@ -382,7 +383,7 @@ def _same_text(a: Node, b: Node) -> bool:
     text, other = (a, b) if a.op == "text" else (b, a)
     number = number_of(str(text.value))
     if number is not None:
-        return exact(other) == number
+        return rational_value(other) == number
     return other.op in ("sym", "const") and str(other.value).lower() == text.value
 
 

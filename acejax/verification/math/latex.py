@@ -1,19 +1,11 @@
 r"""Reads a mathematical answer, in LaTeX or plain infix, into a tree. Nothing is evaluated here.
 
 `parse` is the one door: a tokeniser and a precedence parser, both bounded in length, tokens, depth and digits, so that
-its time is bounded whatever a model wrote. Trees are immutable and compare by value. What each `Node.op` holds:
-
-    num     value is a Fraction                         sym, const   value is a name (const: pi, e, i, inf)
-    add, mul (n-ary), div, pow, neg, root (x, n)        fn           value is the function's name
-    pm      (left, right), value "+-" or "-+"           sum          (index, low, high, body), value "sum" or "prod"
-    group   value is the brackets, "()", "[)", "{}" …   list         bare, separated by commas, "and" or "or"
-    rel     value is the operators joined by spaces     union, meet, minus   sets
-    matrix  of rows; value "det" for its determinant    text, unit (x; value canonical), deg (x)
+its time is bounded whatever a model wrote.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fractions import Fraction
 
 from acejax.verification.math.lexer import (
@@ -28,6 +20,7 @@ from acejax.verification.math.lexer import (
     in_base,
     tokenise,
 )
+from acejax.verification.math.tree import HUNDREDTH, INFINITY, ZERO, Node
 from acejax.verification.math.units import canonical_unit, is_no_unit
 from acejax.verification.math.words import number_of
 
@@ -38,17 +31,6 @@ _OTHER_LETTERS = frozenset(
 )
 INFIX_COMMANDS = ("over", "choose")
 COMMAND_LETTERS = GREEK | {name.title() for name in GREEK} | _OTHER_LETTERS
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    op: str
-    args: tuple[Node, ...] = ()
-    value: str | Fraction = ""
-
-
-ZERO, HUNDREDTH = Node("num", value=Fraction(0)), Node("num", value=Fraction(1, 100))
-INFINITY = Node("const", value="inf")
 
 
 def parse(text: str, comma_is_list: bool = False) -> Node:

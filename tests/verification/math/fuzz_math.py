@@ -22,12 +22,12 @@ import hypothesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from acejax.verification.math import exact, judge, latex, lexer, matrices, numeric, sets, units, values, words
+from acejax.verification.math import judge, lexer
 
 MAX_STEPS = 1_500_000
 ROUND = 400  # examples between two looks at the clock
 CORPUS = Path(__file__).with_name("math_corpus.jsonl")
-FILES = {module.__file__ for module in (exact, judge, latex, lexer, matrices, numeric, sets, units, values, words)}
+FILES = {str(path) for path in Path(judge.__file__).parent.glob("*.py")}
 REFERENCES = [
     "5",
     r"\sqrt2 x",

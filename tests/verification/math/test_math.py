@@ -420,6 +420,15 @@ def test_numbers_and_sums_of_rationals_import_no_computer_algebra() -> None:
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
+def test_arithmetic_knows_trees_and_no_parser() -> None:
+    program = (
+        "import sys; from acejax.verification.math import matrices, sets;"
+        "parser = {'acejax.verification.math.' + name for name in ('latex', 'lexer', 'cleaning')};"
+        "assert 'acejax.verification.math.numeric' in sys.modules and not parser & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 def test_units_have_one_name() -> None:
     same = ["m^2", "square meters", "sq m", "square metres", "meters squared"]
     assert {canonical_unit(name) for name in same} == {"m^2"}
