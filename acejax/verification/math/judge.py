@@ -24,8 +24,8 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Literal
 
+from acejax.verification.math.cleaning import TEXT, LatexError, normalise
 from acejax.verification.math.latex import parse
-from acejax.verification.math.lexer import AMBIGUOUS_COMMA, TEXT, LatexError, normalise
 from acejax.verification.math.matrices import as_matrix
 from acejax.verification.math.sets import MIRROR, same_sets
 from acejax.verification.math.tree import Node, infinity
@@ -38,6 +38,7 @@ MAX_SIDES = 8  # of a chain of equations
 BOXES_FROM_END = 4  # boxes that are tried from the end, before the text is walked from its start
 WITH_DEGREES = ("", "deg^1", "radian^1", "celsius^1", "fahrenheit^1")  # units that may stand against a bare degree sign
 
+_AMBIGUOUS_COMMA = re.compile(r"\d,\d{3}(?!\d)")
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _BRACES = re.compile(r"\\(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)")
@@ -184,7 +185,7 @@ def _readings(text: str) -> tuple[Node, ...]:
     said = meaning(phrase)
     text = text if said == phrase else said
     trees = []
-    for comma_is_list in (False, True) if AMBIGUOUS_COMMA.search(text) else (False,):
+    for comma_is_list in (False, True) if _AMBIGUOUS_COMMA.search(text) else (False,):
         try:
             trees.append(parse(text, comma_is_list))
         except LatexError:

@@ -22,7 +22,8 @@ import hypothesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from acejax.verification.math import judge, lexer
+from acejax.verification.math import judge
+from acejax.verification.math.cleaning import LatexError, normalise
 
 MAX_STEPS = 1_500_000
 ROUND = 400  # examples between two looks at the clock
@@ -206,8 +207,8 @@ def check(text: str, reference: str) -> None:
 
 def _says_nothing(text: str) -> bool:
     try:
-        return not lexer.normalise(text)
-    except lexer.LatexError:
+        return not normalise(text)
+    except LatexError:
         return False
 
 

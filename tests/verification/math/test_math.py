@@ -16,9 +16,9 @@ from fuzz_math import CORPUS, MAX_STEPS, REFERENCES, TEXTS, Coverage, check
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from acejax.verification.math.cleaning import LatexError, normalise
 from acejax.verification.math.judge import equivalent, extract_boxed, judge_math
 from acejax.verification.math.latex import parse
-from acejax.verification.math.lexer import LatexError, normalise
 from acejax.verification.math.units import canonical_unit
 
 CASES = Path(__file__).parents[3] / "benchmarks" / "math_cases.jsonl"
