@@ -40,6 +40,8 @@ WARM_UP = [
 ]
 
 Grader = Callable[[str, list[str]], bool]
+Row = tuple[dict[str, Any], bool | None, float]  # a case, the verdict on it, and its seconds
+Results = dict[str, list[Row]]  # by grader
 
 
 def ours() -> Grader:
@@ -146,17 +148,24 @@ class Process:
 
 def read_cases() -> list[dict[str, Any]]:
     cases = [json.loads(line) for line in CASES.read_text(encoding="utf-8").splitlines()]
-    return [
-        case | {"references": [case["reference"]] if isinstance(case["reference"], str) else case["reference"]}
-        for case in cases
-    ]
+    for case in cases:
+        reference = case["reference"]
+        case["references"] = [reference] if isinstance(reference, str) else reference
+    return cases
 
 
 def compare_on_cases(processes: list[Process], show_wrong: bool) -> None:
     cases = read_cases()
-    results: dict[str, list[tuple[dict[str, Any], bool | None, float]]] = {}
+    results: Results = {}
     for process in processes:
         results[process.name] = [(case, *process.grade(case["answer"], case["references"])) for case in cases]
+    print_accuracy(cases, results)
+    print_speed(results)
+    if show_wrong:
+        print_wrong(results)
+
+
+def print_accuracy(cases: list[dict[str, Any]], results: Results) -> None:
     hostile = sum(case["kind"] == "hostile" for case in cases)
     equal = sum(case["equal"] for case in cases)
     print(f"{len(cases)} cases: {equal} equal, {len(cases) - equal - hostile} unequal, {hostile} hostile (none equal)")
@@ -170,6 +179,9 @@ def compare_on_cases(processes: list[Process], show_wrong: bool) -> None:
     for kind, members in groups.items():
         cells = "".join(f"{_cell([rows[i] for i in members]):>26}" for rows in results.values())
         print(f"{kind:<20}{len(members):>6}{cells}")
+
+
+def print_speed(results: Results) -> None:
     print(f"\n{'seconds a check':<20}{'checks/s':>10}{'of all but hostile':>20}{'p50 ms':>9}{'p99 ms':>9}{'max ms':>9}")
     for name, rows in results.items():
         times = sorted(seconds for _, _, seconds in rows)
@@ -179,19 +191,22 @@ def compare_on_cases(processes: list[Process], show_wrong: bool) -> None:
             f"{name:<20}{len(times) / sum(times):>10.0f}{len(plain) / sum(plain):>20.0f}"
             f"{1e3 * p50:>9.2f}{1e3 * p99:>9.2f}{1e3 * times[-1]:>9.1f}"
         )
-    if show_wrong:
-        for name, rows in results.items():
-            for case, verdict, _ in rows:
-                if verdict is not case["equal"]:
-                    print(name, verdict, json.dumps(case, ensure_ascii=False)[:300])
 
 
-def _cell(rows: list[tuple[dict[str, Any], bool | None, float]]) -> str:
+def print_wrong(results: Results) -> None:
+    for name, rows in results.items():
+        for case, verdict, _ in rows:
+            if verdict is not case["equal"]:
+                print(name, verdict, json.dumps(case, ensure_ascii=False)[:300])
+
+
+def _cell(rows: list[Row]) -> str:
     right = sum(verdict is case["equal"] for case, verdict, _ in rows)
     accepts = sum(verdict is True and not case["equal"] for case, verdict, _ in rows)
     rejects = sum(verdict is False and case["equal"] for case, verdict, _ in rows)
     hung = sum(verdict is None for _, verdict, _ in rows)
-    marks = "".join(f" {sign}{count}" for sign, count in (("+", accepts), ("-", rejects), ("!", hung)) if count)
+    counts = {"+": accepts, "-": rejects, "!": hung}
+    marks = "".join(f" {sign}{count}" for sign, count in counts.items() if count)
     return f"{100 * right / len(rows):.1f}%{marks}"
 
 
@@ -229,41 +244,54 @@ def time_extraction() -> None:
 
 def check_references(folder: Path) -> bool:
     """Prints what references of known data sets equal, and which AIME solutions disagree with their references."""
+    sets_passed = [check_pairs(name, read_records(folder, name)) for name in ("math_train", "math500")]
+    aime = read_records(folder, "aime_1983_2023") + read_records(folder, "aime24")
+    return check_solutions(aime) and all(sets_passed)
+
+
+def read_records(folder: Path, name: str) -> list[dict[str, Any]]:
+    text = (folder / f"{name}.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def check_pairs(name: str, records: list[dict[str, Any]]) -> bool:
+    """Each reference against itself and against all others. False if one does not equal itself."""
+    from acejax.verification.math.judge import equivalent
+
+    references = [record["answer"] for record in records if record["answer"]]
+    apart = [reference for reference in references if not equivalent(reference, reference)]
+    pairs = list(itertools.combinations(sorted(set(references)), 2))
+    began = time.process_time()
+    same = [pair for pair in pairs if equivalent(*pair)]
+    speed = len(pairs) / (time.process_time() - began)
+
+    missing = len(records) - len(references)
+    equal = len(references) - len(apart)
+    print(f"{name}: {len(records)} records, {missing} without a reference; {equal} equal themselves")
+    found = f"{len(same)} equal, {speed:.0f} checks/s"
+    print(f"  {len(pairs)} pairs of two different texts: {found}; each pair found equal:")
+    for a, b in same:
+        print(f"    {a}   =   {b}")
+    return not apart
+
+
+def check_solutions(records: list[dict[str, Any]]) -> bool:
+    """The boxed answers of AIME's solutions against the references. False if fewer than 99% agree."""
     from acejax.verification.math.judge import equivalent, extract_boxed
 
-    passed = True
-    for name in ("math_train", "math500"):
-        records = [json.loads(line) for line in (folder / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()]
-        references = [record["answer"] for record in records if record["answer"]]
-        apart = [reference for reference in references if not equivalent(reference, reference)]
-        pairs = list(itertools.combinations(sorted(set(references)), 2))
-        began = time.process_time()
-        same = [pair for pair in pairs if equivalent(*pair)]
-        seconds = time.process_time() - began
-        missing = len(records) - len(references)
-        print(
-            f"{name}: {len(records)} records, {missing} without a reference; {len(references) - len(apart)} equal themselves"
-        )
-        print(
-            f"  {len(pairs)} pairs of two different texts: {len(same)} equal, {len(pairs) / seconds:.0f} checks/s; each pair found equal:"
-        )
-        for a, b in same:
-            print(f"    {a}   =   {b}")
-        passed &= not apart
-    records = [json.loads(line) for line in (folder / "aime_1983_2023.jsonl").read_text(encoding="utf-8").splitlines()]
-    records += [json.loads(line) for line in (folder / "aime24.jsonl").read_text(encoding="utf-8").splitlines()]
-    boxed = [(record, extract_boxed(record["solution"] or "", False)[0]) for record in records]
-    wrong = [
-        (record, answer) for record, answer in boxed if answer is None or not equivalent(answer, str(record["answer"]))
-    ]
+    wrong = []
+    for record in records:
+        answer, _ = extract_boxed(record["solution"] or "", False)
+        if answer is None or not equivalent(answer, str(record["answer"])):
+            wrong.append((record, answer))
+
     share = 1 - len(wrong) / len(records)
-    print(
-        f"AIME: the boxed answers of {len(records)} solutions, {100 * share:.2f}% agree with the reference; the others (None: no box):"
-    )
+    agreement = f"{100 * share:.2f}% agree with the reference"
+    print(f"AIME: the boxed answers of {len(records)} solutions, {agreement}; the others (None: no box):")
     for record, answer in wrong:
         where = f"{record.get('year', '')} {record.get('problem_number', record.get('id'))}"
         print(f"    {where}: solution {answer!r}, reference {record['answer']!r}")
-    return passed and share >= 0.99
+    return share >= 0.99
 
 
 def main() -> None:

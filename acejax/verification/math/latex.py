@@ -1,54 +1,33 @@
 r"""Reads a mathematical answer, in LaTeX or plain infix, into a tree. Nothing is evaluated here.
 
 `parse` is the one door: a tokeniser and a precedence parser, both bounded in length, tokens, depth and digits, so that
-its time is bounded whatever a model wrote. Trees are immutable and compare by value. What each `Node.op` holds:
-
-    num     value is a Fraction                         sym, const   value is a name (const: pi, e, i, inf)
-    add, mul (n-ary), div, pow, neg, root (x, n)        fn           value is the function's name
-    pm      (left, right), value "+-" or "-+"           sum          (index, low, high, body), value "sum" or "prod"
-    group   value is the brackets, "()", "[)", "{}" …   list         bare, separated by commas, "and" or "or"
-    rel     value is the operators joined by spaces     union, meet, minus   sets
-    matrix  of rows; value "det" for its determinant    text, unit (x; value canonical), deg (x)
+its time is bounded whatever a model wrote. The operators of the grammar are in this file, its operands in operands.py.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
 from fractions import Fraction
 
-from acejax.verification.math.lexer import (
-    BASED,
-    FUNCTIONS,
-    GREEK,
-    MEASURE,
-    RELATIONS,
-    TEXT,
-    LatexError,
-    Token,
-    in_base,
-    tokenise,
-)
+from acejax.verification.math.cleaning import TEXT, LatexError
+from acejax.verification.math.lexer import RELATIONS, in_base, tokenise
+from acejax.verification.math.operands import Operands
+from acejax.verification.math.tree import HUNDREDTH, ZERO, Node, negated, number, product, symbol
 from acejax.verification.math.units import canonical_unit, is_no_unit
 from acejax.verification.math.words import number_of
 
-MAX_DEPTH = 40
-_BEFORE_LETTER = ("/", "per", "sq", "cu", "square", "cubic")  # what makes a unit of the letter after it
-_OTHER_LETTERS = frozenset(
-    ("angle", "measuredangle", "triangle", "ell", "hbar", "imath", "jmath", "nabla", "partial", "Re", "Im")
+MAX_SUFFIXES = 4
+MAX_UNIT_POWER = 9
+_DIGITS = r"[0-9A-Z]*\d[0-9A-Z]*|[A-F]{2,}(?=\s*_\s*\{?\s*16)"
+_BASED = re.compile(rf"(?:\(\s*({_DIGITS})\s*\)|({_DIGITS}))\s*_\s*(?:\{{\s*\(?(\d+|[a-z]+)\)?\s*\}}|(\d+))", re.ASCII)
+_MEASURE = re.compile(
+    r"([+-]?[\d.,]+) ((?:m|s|g|h|L|N|J|W|V)(?: ?/ ?(?:m|s|h|L))?(?: ?\^ ?(?:\{ ?-?\d ?\}|\d))?)", re.ASCII
 )
-INFIX_COMMANDS = ("over", "choose")
-COMMAND_LETTERS = GREEK | {name.title() for name in GREEK} | _OTHER_LETTERS
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    op: str
-    args: tuple[Node, ...] = ()
-    value: str | Fraction = ""
-
-
-ZERO, HUNDREDTH = Node("num", value=Fraction(0)), Node("num", value=Fraction(1, 100))
-INFINITY = Node("const", value="inf")
+_BEFORE_LETTER = ("/", "per", "sq", "cu", "square", "cubic")  # what makes a unit of the letter after it
+_INFIX_COMMANDS = ("over", "choose")
+_OPENERS = frozenset(("num", "sym", "fn", "(", "[", r"\{", "{", "lv", "lf", "lc", "begin"))
+_SET_OPERATORS = (("∪", "union"), ("∩", "meet"), ("∖", "minus"))
+_SIGNS = ("+", "-", "+-", "-+")
 
 
 def parse(text: str, comma_is_list: bool = False) -> Node:
@@ -56,45 +35,20 @@ def parse(text: str, comma_is_list: bool = False) -> Node:
 
     `comma_is_list` says how `1,234` outside brackets reads: as two numbers, or (default) as one. Raises LatexError.
     """
-    if "_" in text and (based := BASED.fullmatch(TEXT.sub(r"\1", text).strip())):
-        base = number_of(based[3] or based[4])
+    based = _BASED.fullmatch(TEXT.sub(r"\1", text).strip()) if "_" in text else None
+    if based:
+        digits, index = based[1] or based[2], based[3] or based[4]
+        base = number_of(index)
         if base is None:
             raise LatexError("a base that is no number")
-        return Node("num", value=in_base(based[1] or based[2], int(base)))
-    if measure := MEASURE.fullmatch(text):
-        return Node("unit", (parse(measure[1]),), canonical_unit(measure[2].replace("{", "")))
+        return number(in_base(digits, int(base)))
+    if measure := _MEASURE.fullmatch(text):
+        unit = canonical_unit(measure[2].replace("{", ""))
+        return Node("unit", (parse(measure[1]),), unit)
     return _Parser(tokenise(text, comma_is_list)).answer()
 
 
-class _Parser:
-    def __init__(self, tokens: list[Token]):
-        self.tokens = tokens
-        self.at = 0
-        self.depth = 0
-        self.bars = 0
-        self.indices: list[str] = []  # of the sums around, where i and e are letters
-
-    @property
-    def kind(self) -> str:
-        return self.tokens[self.at].kind
-
-    def next(self) -> Token:
-        token = self.tokens[self.at]
-        self.at += token.kind != "end"
-        return token
-
-    def take(self, *kinds: str) -> bool:
-        if self.kind in kinds:
-            self.at += 1
-            return True
-        return False
-
-    def expect(self, *kinds: str) -> str:
-        kind = self.next().kind
-        if kind not in kinds:
-            raise LatexError(f"expected {kinds[0]}")
-        return kind
-
+class _Parser(Operands):
     def answer(self) -> Node:
         items = self.items("end")
         return items[0] if len(items) == 1 else Node("list", items)
@@ -110,162 +64,205 @@ class _Parser:
         return tuple(items)
 
     def relation(self) -> Node:
-        sides, operators = [self.sets()], []
+        node = self.sets()
+        if self.kind in RELATIONS:
+            node = self.compared(node)
+        if self.at_command(*_INFIX_COMMANDS):  # {1 \over 2}
+            if self.next().text == "over":
+                return Node("div", (node, self.relation()))
+            return Node("fn", (node, self.relation()), "binomial")
+        return node
+
+    def compared(self, first: Node) -> Node:
+        sides, operators = [first], []
         while self.kind in RELATIONS:
             operators.append(self.next().kind)
             sides.append(self.sets())
-        node = Node("rel", tuple(sides), " ".join(operators)) if operators else sides[0]
-        if self.kind == "cmd" and self.tokens[self.at].text in INFIX_COMMANDS:  # {1 \over 2}
-            over = self.next().text == "over"
-            node = Node("div" if over else "fn", (node, self.relation()), "" if over else "binomial")
-        return node
+        return Node("rel", tuple(sides), " ".join(operators))
 
     def sets(self) -> Node:
         node = self.expression()
-        for kind, op in (("∪", "union"), ("∩", "meet"), ("∖", "minus")):
+        for kind, op in _SET_OPERATORS:
+            if self.kind != kind:
+                continue
             parts = [node]
             while self.take(kind):
                 parts.append(self.expression())
-            node = Node(op, tuple(parts)) if len(parts) > 1 else node
+            node = Node(op, tuple(parts))
         return node
 
     def expression(self) -> Node:
         terms: list[Node] = []
         currency = ""
         while True:
-            negative, both = False, ""
-            while self.kind in ("+", "-", "+-", "-+"):
-                sign = self.next().kind
-                negative ^= sign == "-"
-                both = sign if len(sign) == 2 else both
+            negative, either = self.signs()
             if self.kind == "currency":
                 currency = self.next().text
                 negative ^= self.take("-")
             term = self.product()
             if negative:
-                term = Node("deg", (Node("neg", term.args),)) if term.op == "deg" else Node("neg", (term,))
-            if both:
-                left = ZERO if not terms else terms[0] if len(terms) == 1 else Node("add", tuple(terms))
-                terms = [Node("pm", (left, term), both)]
+                term = _negative(term)
+            if either:
+                left = _joined("add", terms) if terms else ZERO
+                terms = [Node("pm", (left, term), either)]
             else:
                 terms.append(term)
-            if self.kind not in ("+", "-", "+-", "-+"):
+            if self.kind not in _SIGNS:
                 break
-        node = terms[0] if len(terms) == 1 else Node("add", tuple(terms))
-        unit = self.unit() or currency
-        if unit in ("percent^1", "percent"):
-            return Node("mul", (node, HUNDREDTH))
-        if unit == "deg^1":
-            return Node("deg", (node,))
-        return Node("unit", (node,), canonical_unit(unit)) if canonical_unit(unit) else node
+        node = _joined("add", terms)
+        return _measured(node, self.unit() or currency)
+
+    def signs(self) -> tuple[bool, str]:
+        """Whether the signs before a term make it negative, and the last ± or ∓ among them."""
+        negative, either = False, ""
+        while self.kind in _SIGNS:
+            sign = self.next().kind
+            negative ^= sign == "-"
+            if len(sign) == 2:
+                either = sign
+        return negative, either
 
     def unit(self) -> str:
+        if self.kind not in ("text", "currency"):
+            return ""
         words: list[str] = []
-        while self.kind in ("text", "currency") or (
-            words and (self.kind in ("^", "/", "*") or (words[-1] in _BEFORE_LETTER and self.kind == "sym"))
-        ):
+        while self.continues_unit(words):
             token = self.next()
             if token.kind == "^":
-                power = self.argument()
-                if power.op == "neg" and power.args[0].op == "num":
-                    power = Node("num", value=-power.args[0].value)  # type: ignore[operator]
-                if not isinstance(power.value, Fraction) or power.value.denominator != 1 or abs(power.value) > 9:
-                    raise LatexError("a unit to no small power")
-                words.append(f"^{int(power.value)}")
+                words.append(f"^{self.unit_power()}")
             else:
                 words.append(token.text or token.kind)
         text = " ".join(words)
         unit = canonical_unit(text)
-        if is_no_unit(text) or any(map(number_of, text.split())) or (words and not unit and "unit" not in text):
+        if is_no_unit(text) or any(map(number_of, text.split())):
+            raise LatexError("a text that is no unit")
+        if not unit and "unit" not in text:
             raise LatexError("a text that is no unit")
         return unit
 
+    def continues_unit(self, words: list[str]) -> bool:
+        if self.kind in ("text", "currency"):
+            return True
+        if self.kind == "sym":
+            return words[-1] in _BEFORE_LETTER
+        return self.kind in ("^", "/", "*")
+
+    def unit_power(self) -> int:
+        power = self.argument()
+        sign = 1
+        if power.op == "neg" and power.args[0].op == "num":
+            power = power.args[0]
+            sign = -1
+        value = power.value
+        if not isinstance(value, Fraction) or value.denominator != 1 or abs(value) > MAX_UNIT_POWER:
+            raise LatexError("a unit to no small power")
+        return sign * int(value)
+
     def starts(self) -> bool:
         """Whether the next token can begin a factor, which after another factor means a product."""
-        if self.kind == "cmd":
-            return self.tokens[self.at].text not in INFIX_COMMANDS
-        return self.kind in ("num", "sym", "fn", "(", "[", r"\{", "{", "lv", "lf", "lc", "begin") or (
-            self.kind == "|" and not self.bars
-        )
+        kind = self.kind
+        if kind == "cmd":
+            return not self.at_command(*_INFIX_COMMANDS)
+        if kind == "|":
+            return not self.bars
+        return kind in _OPENERS
 
     def product(self, in_function: bool = False) -> Node:
         factors = [self.factor()]
         while True:
-            before = self.tokens[self.at - 1]
-            if not in_function and self.take("*"):
+            kind, before = self.kind, self.tokens[self.at - 1].kind
+            if kind == "*" and not in_function:
+                self.next()
                 factors.append(self.factor(signed=True))
-            elif not in_function and self.take("/"):
-                whole = factors[0] if len(factors) == 1 else Node("mul", tuple(factors))
+            elif kind == "/" and not in_function:
+                self.next()
+                whole = _joined("mul", factors)
                 factors = [Node("div", (whole, self.factor(signed=True)))]
-            elif self.take("%"):  # after the whole product: 33\frac13\%
-                factors = [Node("mul", (*factors, HUNDREDTH))]
-            elif self.kind == "num" and before.kind == "num":
+            elif kind == "%":  # after the whole product: 33\frac13\%
+                self.next()
+                factors = [product(*factors, HUNDREDTH)]
+            elif kind == "num" and before == "num":
                 factors[-1] = self.mixed(factors[-1])
-            elif self.starts() and not (in_function and self.kind in ("fn", "(", "[")):
-                right = self.factor()
-                if before.kind == "num" and _proper(factors[-1], right):
-                    factors[-1] = Node("add", (factors[-1], right))
-                else:
-                    factors.append(right)
+            elif self.starts() and not (in_function and kind in ("fn", "(", "[")):
+                self.append_factor(factors, after_number=before == "num")
             else:
-                return factors[0] if len(factors) == 1 else Node("mul", tuple(factors))
+                return _joined("mul", factors)
+
+    def append_factor(self, factors: list[Node], after_number: bool) -> None:
+        right = self.factor()
+        if after_number and _is_proper(factors[-1], right):
+            factors[-1] = Node("add", (factors[-1], right))
+        else:
+            factors.append(right)
 
     def mixed(self, whole: Node) -> Node:
-        top = Node("num", value=self.next().value)
+        """1 1/2"""
+        top = number(self.next().value)
         if not self.take("/") or self.kind != "num":
             raise LatexError("two numbers side by side")
-        part = Node("div", (top, Node("num", value=self.next().value)))
-        if not _proper(whole, part):
+        bottom = number(self.next().value)
+        part = Node("div", (top, bottom))
+        if not _is_proper(whole, part):
             raise LatexError("two numbers side by side")
         return Node("add", (whole, part))
 
     def factor(self, signed: bool = False) -> Node:
-        self.depth += 1
-        if self.depth > MAX_DEPTH:
-            raise LatexError("deeper than the bound")
+        self.enter()
         negative = False
         while signed and self.kind in ("+", "-"):
             negative ^= self.next().kind == "-"
         node = self.primary()
-        wraps = 0
-        while True:
-            if self.take("!"):
-                node = Node("fn", (node,), "double factorial" if self.take("!") else "factorial")
-            elif self.kind == "cmd" and self.tokens[self.at].text == "degree":
-                self.next()
-                node = Node("deg", (node,))
-            elif self.take("^"):
-                if self.degree():
-                    node = Node("deg", (node,))
-                elif node.op == "sym" and (primes := self.primes()):
-                    node = Node("sym", value=f"{node.value}{primes}")
-                else:
-                    negate = self.take("-")
-                    power = self.argument(whole=True)
-                    node = Node("pow", (node, Node("neg", (power,)) if negate else power))
-            elif self.kind == "'" and node.op == "sym":
-                self.next()
-                node = Node("sym", value=f"{node.value}'")
-            elif self.kind == "_" and node.op in ("sym", "num"):
-                self.next()
-                node = self.subscript(node)
-            else:
-                break
-            wraps += 1
-            if wraps > 4:
+        suffixes = 0
+        while (longer := self.with_suffix(node)) is not None:
+            node = longer
+            suffixes += 1
+            if suffixes > MAX_SUFFIXES:
                 raise LatexError("more suffixes than the bound")
-        self.depth -= 1
-        return Node("neg", (node,)) if negative else node
+        self.leave()
+        return negated(node) if negative else node
+
+    def with_suffix(self, node: Node) -> Node | None:
+        """The operand with the one suffix that follows it, or None where none does."""
+        kind = self.kind
+        if kind == "!":
+            self.next()
+            return Node("fn", (node,), "double factorial" if self.take("!") else "factorial")
+        if kind == "^":
+            self.next()
+            return self.raised(node)
+        if kind == "_" and node.op in ("sym", "num"):
+            self.next()
+            return self.subscripted(node)
+        if kind == "'" and node.op == "sym":
+            self.next()
+            return symbol(f"{node.value}'")
+        if self.at_command("degree"):
+            self.next()
+            return Node("deg", (node,))
+        return None
+
+    def raised(self, node: Node) -> Node:
+        if self.degree():
+            return Node("deg", (node,))
+        if node.op == "sym" and (primes := self.primes()):
+            return symbol(f"{node.value}{primes}")
+        negative = self.take("-")
+        power = self.argument(whole=True)
+        return Node("pow", (node, negated(power) if negative else power))
 
     def degree(self) -> bool:
+        r"""Whether a power is \circ or \degree. If it is not, nothing is taken."""
         mark = self.at
         braced = self.take("{")
-        if self.kind == "cmd" and self.next().text in ("circ", "degree") and (not braced or self.take("}")):
-            return True
+        if self.at_command("circ", "degree"):
+            self.next()
+            if not braced or self.take("}"):
+                return True
         self.at = mark
         return False
 
     def primes(self) -> str:
+        """The primes that a power consists of. If it is anything else, nothing is taken."""
         mark, count = self.at, 0
         braced = self.take("{")
         while self.take("'"):
@@ -275,207 +272,48 @@ class _Parser:
         self.at = mark
         return ""
 
-    def subscript(self, node: Node) -> Node:
+    def subscripted(self, node: Node) -> Node:
         start = self.at
         index = self.argument()
-        if node.op == "num":
-            if not isinstance(index.value, Fraction):
-                raise LatexError("a base that is no number")
-            return Node("num", value=in_base(self.tokens[start - 2].text, int(index.value)))
-        return Node(
-            "sym",
-            value=f"{node.value}_"
-            + "".join(t.text or t.kind for t in self.tokens[start : self.at] if t.kind not in "{}"),
-        )
-
-    def argument(self, digit: bool = False, whole: bool = False) -> Node:
-        r"""A braced group, else one token: one digit where TeX takes one (\frac12), a whole number after ^ and \sqrt as
-        people mean it."""
-        if self.take("{"):
-            node = self.relation()
-            self.expect("}")
-            return node
-        token = self.tokens[self.at]
-        if digit and token.kind == "num" and token.text.isdecimal() and len(token.text) > 1:
-            rest = token.text[1:]
-            self.tokens[self.at] = Token("num", rest, Fraction(int(rest)))
-            return Node("num", value=Fraction(int(token.text[0])))
-        if whole and token.kind in ("fn", "cmd", "(", "sym", "num"):
-            return (
-                self.factor()
-                if token.kind in ("fn", "cmd") or self.tokens[self.at + 1].kind == "^"
-                else self.nested_primary()
-            )
-        return self.nested_primary()
-
-    def nested_primary(self) -> Node:
-        self.depth += 1
-        if self.depth > MAX_DEPTH:
-            raise LatexError("deeper than the bound")
-        node = self.primary()
-        self.depth -= 1
-        return node
-
-    def primary(self) -> Node:
-        token = self.next()
-        kind = token.kind
-        if kind == "num":
-            return Node("num", value=token.value)
-        if kind == "sym":
-            return Node("const" if token.text in "ei" and token.text not in self.indices else "sym", value=token.text)
-        if kind == "text":
-            return Node("text", value=token.text)
-        if kind == "fn":
-            return self.function(token.text)
-        if kind in ("(", "[", r"\{", "{", "⟨"):
-            return self.group(kind)
-        if kind in ("lv", "|"):
-            self.bars += kind == "|"
-            inside = self.expression()
-            self.expect("rv", "lv") if kind == "lv" else self.expect("|")
-            self.bars -= kind == "|"
-            return Node("fn", (inside,), "abs")
-        if kind in ("lf", "lc"):
-            inside = self.expression()
-            self.expect("rf" if kind == "lf" else "rc")
-            return Node("fn", (inside,), "floor" if kind == "lf" else "ceil")
-        if kind == "begin":
-            return self.matrix(token.text)
-        if kind == "cmd":
-            return self.command(token.text)
-        raise LatexError("an operand is missing")
-
-    def group(self, opener: str) -> Node:
-        bars, self.bars = self.bars, 0
-        closers = {"(": (")", "]"), "[": ("]", ")"), r"\{": (r"\}",), "{": ("}",), "⟨": ("⟩",)}[opener]
-        if opener == r"\{" and self.take(r"\}"):
-            self.bars = bars
-            return Node("group", (), "{}")
-        if opener == r"\{":
-            self.bar_as_colon()
-        items = self.items(*closers)
-        closer = self.tokens[self.at - 1].kind
-        self.bars = bars
-        if len(items) == 1 and opener not in (r"\{", "⟨"):
-            return items[0]
-        return Node(
-            "group", items, {r"\{": "{", "⟨": "<"}.get(opener, opener) + {r"\}": "}", "⟩": ">"}.get(closer, closer)
-        )
-
-    def bar_as_colon(self) -> None:
-        """Reads the one bar before the closing brace of {x | x > 3} as a colon."""
-        bars, at = [], self.at
-        while self.tokens[at].kind not in (r"\}", "end"):
-            if self.tokens[at].kind == "|":
-                bars.append(at)
-            at += 1
-        if len(bars) == 1:
-            self.tokens[bars[0]] = Token(":")
-
-    def function(self, name: str) -> Node:
-        base = power = None
-        while self.kind in ("_", "^"):
-            if self.next().kind == "_":
-                base = self.argument(whole=True)
-            else:
-                power = self.argument(whole=True) if not self.take("-") else Node("neg", (self.argument(whole=True),))
-        inside = self.nested_primary() if self.kind in ("(", "{") else self.product(in_function=True)
-        args = inside.args if inside.op == "group" and name in ("gcd", "lcm", "max", "min", "log") else (inside,)
-        if not args or (base and name != "log"):
-            raise LatexError(f"{name} with nothing, or with a subscript")
-        if name == "lg":
-            name, base = "log", Node("num", value=Fraction(10))
-        if power == Node("neg", (Node("num", value=Fraction(1)),)) and "a" + name in FUNCTIONS.values():
-            return Node("fn", args, "a" + name)
-        node = Node("fn", (*args, base) if base else args, name)
-        return Node("pow", (node, power)) if power else node
-
-    def command(self, name: str) -> Node:
-        if name == "frac":
-            return Node("div", (self.argument(digit=True), self.argument(digit=True)))
-        if name == "binom":
-            return Node("fn", (self.argument(digit=True), self.argument(digit=True)), "binomial")
-        if name in ("sqrt", "cbrt"):
-            index = Node("num", value=Fraction(2 if name == "sqrt" else 3))
-            if self.take("["):
-                index = self.expression()
-                self.expect("]")
-            return Node("root", (self.argument(), index))
-        if name in ("sum", "prod"):
-            return self.sum(name)
-        if name in ("pi", "infty"):
-            return Node("const", value="pi" if name == "pi" else "inf")
-        if name == "emptyset":
-            return Node("group", (), "{}")
-        if name in (
-            "mathbf",
-            "boldsymbol",
-            "vec",
-            "hat",
-            "overline",
-            "bar",
-            "underline",
-            "mathbb",
-            "mathcal",
-            "mathit",
-            "widehat",
-        ):
-            return self.decorated(name)
-        if name not in COMMAND_LETTERS:
-            raise LatexError(f"the command {name} is not read here")
-        return Node("sym", value=name)
-
-    def decorated(self, name: str) -> Node:
-        start = self.at
-        inside = self.argument()
-        raw = "".join(t.text or t.kind for t in self.tokens[start : self.at] if t.kind not in "{}")
-        if name == "mathbb" and raw == "R":
-            return Node("group", (Node("neg", (INFINITY,)), INFINITY), "()")
-        if inside.op == "num":
-            return inside
-        if name in ("mathbf", "boldsymbol", "mathit", "underline") and inside.op not in ("sym", "const", "mul"):
-            return inside
-        if name == "overline" and _has_i(inside):
-            return Node("fn", (inside,), "conjugate")
-        return Node("sym", value=raw if len(raw) == 1 else f"{name}:{raw}")
-
-    def sum(self, name: str) -> Node:
-        low = high = None
-        while self.kind in ("_", "^"):
-            if self.next().kind == "_":
-                low = self.argument()
-            else:
-                high = self.argument(whole=True)
-        if low is None or high is None or low.op != "rel" or low.value != "=" or not isinstance(low.args[0].value, str):
-            raise LatexError("a sum needs its index and both ends")
-        self.indices.append(low.args[0].value)
-        body = self.product()
-        self.indices.pop()
-        return Node("sum", (Node("sym", value=low.args[0].value), low.args[1], high, body), name)
-
-    def matrix(self, environment: str) -> Node:
-        if environment not in ("pmatrix", "bmatrix", "matrix", "vmatrix", "Bmatrix", "array", "smallmatrix"):
-            raise LatexError(f"the environment {environment} is not read here")
-        rows: list[Node] = []
-        cells: list[Node] = []
-        while not self.take("end matrix"):
-            cells.append(self.relation())
-            if self.kind == r"\\" or self.kind == "end matrix":
-                rows.append(Node("row", tuple(cells)))
-                cells = []
-                self.take(r"\\")
-            else:
-                self.expect("&")
-        return Node("matrix", tuple(rows), "det" if environment == "vmatrix" else "")
+        if node.op == "sym":
+            return symbol(f"{node.value}_{self.text_since(start)}")
+        if not isinstance(index.value, Fraction):
+            raise LatexError("a base that is no number")
+        digits = self.tokens[start - 2].text
+        return number(in_base(digits, int(index.value)))
 
 
-def _has_i(node: Node) -> bool:
-    return node == Node("const", value="i") or any(map(_has_i, node.args))
+def _joined(op: str, nodes: list[Node]) -> Node:
+    return nodes[0] if len(nodes) == 1 else Node(op, tuple(nodes))
 
 
-def _proper(whole: Node, part: Node) -> bool:
+def _negative(term: Node) -> Node:
+    if term.op == "deg":
+        return Node("deg", (negated(term.args[0]),))
+    return negated(term)
+
+
+def _measured(node: Node, unit: str) -> Node:
+    if unit in ("percent^1", "percent"):
+        return product(node, HUNDREDTH)
+    if unit == "deg^1":
+        return Node("deg", (node,))
+    name = canonical_unit(unit) if unit else ""
+    return Node("unit", (node,), name) if name else node
+
+
+def _is_proper(whole: Node, part: Node) -> bool:
     r"""Whether 1 followed by \frac12 is a mixed number: a whole number, then a proper fraction of whole numbers."""
-    if whole.op != "num" or part.op != "div" or any(a.op != "num" for a in part.args):
+    if part.op != "div":
         return False
-    values = [n.value for n in (whole, *part.args) if isinstance(n.value, Fraction)]
-    return all(v.denominator == 1 for v in values) and 0 < values[1] < values[2]
+    top, bottom = map(_whole_number, part.args)
+    if top is None or bottom is None or _whole_number(whole) is None:
+        return False
+    return 0 < top < bottom
+
+
+def _whole_number(node: Node) -> int | None:
+    value = node.value
+    if not isinstance(value, Fraction) or value.denominator != 1:
+        return None
+    return value.numerator

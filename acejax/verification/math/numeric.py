@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
@@ -16,11 +17,17 @@ from acejax.verification.math.exact import (
     Unreachable,
     determinant,
 )
-from acejax.verification.math.latex import Node
+from acejax.verification.math.tree import ONE, Node
 
 MAX_DIGITS = 6000  # of working precision
 GAMMA_DIGITS = 300  # beyond them mpmath's gamma function takes seconds
 MAX_WORK = 120_000  # operations times digits in one numeric evaluation
+MAX_WHOLE_POWER = 1 << 20
+LOG10_OF_2 = 0.30103
+
+_LIKE_EXP = frozenset(("exp", "sinh", "cosh", "tanh", "cis"))  # bounded arguments keep their values bounded
+_OF_ORDER = frozenset(("max", "min", "floor", "ceil"))  # complex numbers have none
+_OF_WHOLE = frozenset(("gcd", "lcm", "double factorial"))  # exact arithmetic alone values them
 
 
 @lru_cache(maxsize=1)
@@ -46,12 +53,16 @@ class Numeric:
         self.left_reals = False
 
     def value(self, node: Node) -> Any:
+        """The value of a tree, a number of mpmath's. Raises Undefined, or Unreachable."""
         context = self.context
         self.work += context.dps
         if self.work > MAX_WORK:
             raise Unreachable
+        operation = _OPERATIONS.get(node.op)
+        if operation is None:
+            raise Unreachable
         try:
-            result = self._value(node)
+            result = operation(self, node)
         except ZeroDivisionError:
             raise Undefined from None
         except (OverflowError, context.NoConvergence):
@@ -61,52 +72,87 @@ class Numeric:
         if not context.isfinite(result):
             raise Undefined
         if result:
-            self.span = max(self.span, math.ceil(abs(int(context.mag(result))) * 0.30103))
+            magnitude = abs(int(context.mag(result)))
+            self.span = max(self.span, math.ceil(magnitude * LOG10_OF_2))
             if self.span > MAX_DIGITS:
                 raise Unreachable
         return result
 
-    def _fraction(self, value: Fraction) -> Any:
+    def _number(self, node: Node) -> Any:
+        value = node.value
+        assert isinstance(value, Fraction)
         # A literal's own digits count: 1.000…0001 is told from 1 only by a precision that reaches its last one.
-        self.span = max(
-            self.span, math.ceil(0.30103 * max(value.numerator.bit_length(), value.denominator.bit_length()))
-        )
+        bits = max(value.numerator.bit_length(), value.denominator.bit_length())
+        self.span = max(self.span, math.ceil(LOG10_OF_2 * bits))
         return self.context.mpf(value.numerator) / value.denominator
 
-    def _value(self, node: Node) -> Any:
-        op, args, context = node.op, node.args, self.context
-        if op == "num":
-            assert isinstance(node.value, Fraction)
-            return self._fraction(node.value)
-        if op == "sym" and node.value in self.env:
-            value = self.env[str(node.value)]
-            return context.mpf(value.numerator) / value.denominator
-        if op == "const" and node.value != "inf":
-            return {"pi": +context.pi, "e": +context.e, "i": context.j}[str(node.value)]
-        if op == "const":
-            raise Undefined
-        if op == "sum":
-            return self._sum(node)
-        if op == "matrix" and node.value == "det":
-            return determinant([[self.value(cell) for cell in row.args] for row in args])
-        if op == "pow":
-            return self._power(args[0], args[1])
-        if op == "root":
-            return self._power(args[0], Node("div", (Node("num", value=Fraction(1)), args[1])))
-        if op not in ("add", "mul", "neg", "div", "deg", "fn"):
+    def _symbol(self, node: Node) -> Any:
+        value = self.env.get(str(node.value))
+        if value is None:
             raise Unreachable
-        values = [self.value(child) for child in args]
-        if op == "add":
-            return self._settled(context.fsum(values), max(map(abs, values)))
-        if op == "mul":
-            return context.fprod(values)
-        if op == "neg":
-            return -values[0]
-        if op == "div":
-            return values[0] / values[1]
-        if op == "deg":
-            return values[0] * context.pi / 180
-        return self._settled(self._real(self._function(str(node.value), values), values), context.one)
+        return self.context.mpf(value.numerator) / value.denominator
+
+    def _constant(self, node: Node) -> Any:
+        context = self.context
+        if node.value == "inf":
+            raise Undefined
+        if node.value == "i":
+            return context.j
+        return +context.pi if node.value == "pi" else +context.e
+
+    def _add(self, node: Node) -> Any:
+        values = [self.value(child) for child in node.args]
+        largest = max(map(abs, values))
+        return self._settled(self.context.fsum(values), largest)
+
+    def _multiply(self, node: Node) -> Any:
+        return self.context.fprod([self.value(child) for child in node.args])
+
+    def _negate(self, node: Node) -> Any:
+        return -self.value(node.args[0])
+
+    def _divide(self, node: Node) -> Any:
+        top, bottom = [self.value(child) for child in node.args]
+        return top / bottom
+
+    def _degrees(self, node: Node) -> Any:
+        return self.value(node.args[0]) * self.context.pi / 180
+
+    def _raise(self, node: Node) -> Any:
+        base, exponent = node.args
+        return self._power(base, exponent)
+
+    def _draw_root(self, node: Node) -> Any:
+        base, degree = node.args
+        return self._power(base, Node("div", (ONE, degree)))
+
+    def _apply(self, node: Node) -> Any:
+        values = [self.value(child) for child in node.args]
+        result = self._function(str(node.value), values)
+        return self._settled(self._real(result, values), self.context.one)
+
+    def _determinant(self, node: Node) -> Any:
+        if node.value != "det":
+            raise Unreachable
+        rows = [[self.value(cell) for cell in row.args] for row in node.args]
+        return determinant(rows)
+
+    def _sum(self, node: Node) -> Any:
+        index, low, high, body = node.args
+        first, last = self._exact(low), self._exact(high)
+        if first is None or last is None:
+            raise Unreachable
+        if first.denominator != 1 or last.denominator != 1 or last - first > MAX_TERMS // 10:
+            raise Unreachable
+
+        outer, terms = self.env, []
+        for k in range(int(first), int(last) + 1):
+            self.env = {**outer, str(index.value): Fraction(k)}
+            terms.append(self.value(body))
+        self.env = outer
+        if node.value == "sum":
+            return self.context.fsum(terms)
+        return self.context.fprod(terms)
 
     def _settled(self, result: Any, scale: Any) -> Any:
         """Zero for what cancellation left below four fifths of the digits: sin(pi) is noise, whose size says nothing of
@@ -116,16 +162,22 @@ class Numeric:
         it.
         """
         context = self.context
-        return context.zero if result and abs(result) < scale * context.mpf(10) ** -(4 * context.dps // 5) else result
+        noise = context.mpf(10) ** -(4 * context.dps // 5)
+        if result and abs(result) < scale * noise:
+            return context.zero
+        return result
 
     def _real(self, result: Any, inputs: list[Any]) -> Any:
         """Notes where a function of real numbers leaves the reals; drops a zero imaginary part."""
-        context = self.context
-        if isinstance(result, context.mpc):
-            if not result.imag:
-                return result.real
-            self.left_reals |= not any(isinstance(value, context.mpc) for value in inputs)
+        if not self._is_complex(result):
+            return result
+        if not result.imag:
+            return result.real
+        self.left_reals |= not any(map(self._is_complex, inputs))
         return result
+
+    def _is_complex(self, value: Any) -> bool:
+        return isinstance(value, self.context.mpc)
 
     def _power(self, base_node: Node, exponent_node: Node) -> Any:
         context = self.context
@@ -135,13 +187,18 @@ class Numeric:
             if context.re(exponent) <= 0:
                 raise Undefined
             return context.zero
-        if abs(exponent) * (1 + abs(int(context.mag(base)))) > 4 * MAX_DIGITS:
+        magnitude = 1 + abs(int(context.mag(base)))
+        if abs(exponent) * magnitude > 4 * MAX_DIGITS:
             raise Unreachable
+
         rational = self._exact(exponent_node)
-        if rational is not None and rational.denominator == 1 and abs(rational) < 1 << 20:
-            return base ** int(rational)
-        if rational is not None and rational.denominator % 2 and not isinstance(base, context.mpc) and base < 0:
-            return (-1 if rational.numerator % 2 else 1) * (-base) ** exponent  # the real odd root, as school has it
+        if rational is not None:
+            if rational.denominator == 1 and abs(rational) < MAX_WHOLE_POWER:
+                return base ** int(rational)
+            if rational.denominator % 2 and not self._is_complex(base) and base < 0:
+                # The real odd root, as school has it.
+                sign = -1 if rational.numerator % 2 else 1
+                return sign * (-base) ** exponent
         return self._real(context.power(base, exponent), [base, exponent])
 
     def _exact(self, node: Node) -> Fraction | None:
@@ -155,59 +212,74 @@ class Numeric:
             self.exact_work = arithmetic.work
 
     def _function(self, name: str, values: list[Any]) -> Any:
-        context, x = self.context, values[0]
-        if name in ("exp", "sinh", "cosh", "tanh", "cis") and abs(x) > 2 * MAX_DIGITS:
+        if name in _OF_WHOLE:
             raise Unreachable
-        if name in ("factorial", "binomial"):
-            return self._gamma(name, values)
-        if name == "conjugate":
-            return context.conj(x)
-        if name == "ln" or (name == "log" and len(values) == 1):
-            return context.log(x) if name == "ln" or not self.log_base else context.log(x) / context.log(self.log_base)
-        if name == "log":
-            return context.log(x) / context.log(values[1])
-        if name == "cis":
-            return context.expj(x)
-        if name in ("max", "min", "floor", "ceil") and any(isinstance(v, context.mpc) for v in values):
+        if name in _LIKE_EXP and abs(values[0]) > 2 * MAX_DIGITS:
+            raise Unreachable
+        if name in _OF_ORDER and any(map(self._is_complex, values)):
             raise Undefined
-        if name in ("max", "min"):
-            return max(values) if name == "max" else min(values)
-        if name == "abs":
-            return abs(x)
-        if name in ("gcd", "lcm", "double factorial"):
-            raise Unreachable
-        return getattr(context, _MPMATH.get(name, name))(*values)
+        own = _FUNCTIONS.get(name)
+        if own is not None:
+            return own(self, values)
+        return getattr(self.context, name)(*values)
 
-    def _gamma(self, name: str, values: list[Any]) -> Any:
-        context = self.context
-        if any(abs(x) > MAX_FACTORIAL for x in values):
+    def _factorial(self, values: list[Any]) -> Any:
+        whole = self._whole(values)
+        if whole is None:
+            return self.context.factorial(values[0])
+        return self.context.mpf(math.factorial(whole[0]))
+
+    def _binomial(self, values: list[Any]) -> Any:
+        whole = self._whole(values)
+        if whole is None:
+            return self.context.binomial(*values)
+        return self.context.mpf(math.comb(*whole))
+
+    def _whole(self, values: list[Any]) -> list[int] | None:
+        """The whole numbers that a factorial or binomial takes; None sends it to the gamma function, where digits
+        allow.
+        """
+        if any(abs(value) > MAX_FACTORIAL for value in values):
             raise Unreachable
-        whole = [int(x) for x in values if context.isint(x)]
+        whole = [int(value) for value in values if self.context.isint(value)]
         if len(whole) == len(values) and min(whole) >= 0:
-            return context.mpf(math.factorial(whole[0]) if name == "factorial" else math.comb(*whole))
-        if context.dps > GAMMA_DIGITS:
+            return whole
+        if self.context.dps > GAMMA_DIGITS:
             raise Unreachable
-        return context.factorial(values[0]) if name == "factorial" else context.binomial(*values)
+        return None
 
-    def _sum(self, node: Node) -> Any:
-        index, low, high, body = node.args
-        first, last = self._exact(low), self._exact(high)
-        if (
-            first is None
-            or last is None
-            or first.denominator != 1
-            or last.denominator != 1
-            or last - first > MAX_TERMS // 10
-        ):
-            raise Unreachable
-        outer, terms = self.env, []
-        for k in range(int(first), int(last) + 1):
-            self.env = {**outer, str(index.value): Fraction(k)}
-            terms.append(self.value(body))
-        self.env = outer
-        return self.context.fsum(terms) if node.value == "sum" else self.context.fprod(terms)
+    def _logarithm(self, values: list[Any]) -> Any:
+        log = self.context.log
+        if len(values) > 1:
+            return log(values[0]) / log(values[1])
+        if self.log_base:
+            return log(values[0]) / log(self.log_base)
+        return log(values[0])
 
 
-_MPMATH = {"a" + name: "a" + name for name in ("sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh")} | {
-    "ceil": "ceil"
+_OPERATIONS: dict[str, Callable[[Numeric, Node], Any]] = {
+    "num": Numeric._number,
+    "sym": Numeric._symbol,
+    "const": Numeric._constant,
+    "add": Numeric._add,
+    "mul": Numeric._multiply,
+    "neg": Numeric._negate,
+    "div": Numeric._divide,
+    "deg": Numeric._degrees,
+    "pow": Numeric._raise,
+    "root": Numeric._draw_root,
+    "fn": Numeric._apply,
+    "sum": Numeric._sum,
+    "matrix": Numeric._determinant,
+}
+_FUNCTIONS: dict[str, Callable[[Numeric, list[Any]], Any]] = {
+    "abs": lambda _, values: abs(values[0]),
+    "max": lambda _, values: max(values),
+    "min": lambda _, values: min(values),
+    "ln": lambda numeric, values: numeric.context.log(values[0]),
+    "log": Numeric._logarithm,
+    "cis": lambda numeric, values: numeric.context.expj(values[0]),
+    "conjugate": lambda numeric, values: numeric.context.conj(values[0]),
+    "factorial": Numeric._factorial,
+    "binomial": Numeric._binomial,
 }

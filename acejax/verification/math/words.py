@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-_NAMES = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen
-nineteen"""
+_NAMES = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
+seventeen eighteen nineteen"""
 _TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
-_VALUES = {word: i for i, word in enumerate(_NAMES.split())} | {
-    word: 20 + 10 * i for i, word in enumerate(_TENS.split())
-}
+_VALUES = {word: i for i, word in enumerate(_NAMES.split())}
+_VALUES |= {word: 20 + 10 * i for i, word in enumerate(_TENS.split())}
 _PARTS = {
     "half": 2,
     "halves": 2,
@@ -23,6 +22,7 @@ _PARTS = {
     "tenth": 10,
 }
 
+MAX_DIGITS = 9  # of a number that stands for itself
 _WORDS = re.compile(r"(?:[A-Za-z]|\([A-Za-z]{1,4}\))[A-Za-z .,'()\-]*")
 _CALLED = re.compile(r"(?:option|choice|answer)\s+(?=\(?[a-z]\)?$)")
 _PHRASES = {
@@ -33,9 +33,9 @@ _PHRASES = {
     "does not exist": "dne",
 }
 _MEANINGS = {phrase: said for said, phrases in _PHRASES.items() for phrase in phrases.split("|")}
-
-
 _EXCEPT = re.compile(r"(?:all )?real(?: number)?s except ([^{}]{1,60})")
+_BETWEEN_ITEMS = re.compile(r",| and | or ")
+_PARENTHESES = re.compile(r"[()]")
 
 
 def meaning(phrase: str) -> str:
@@ -48,42 +48,65 @@ def meaning(phrase: str) -> str:
 def number_of(text: str) -> Fraction | None:
     """The number that digits or English words spell, up to 999 and simple parts: 12, twenty-one, two thirds."""
     if text.isdecimal() and text.isascii():
-        return Fraction(int(text)) if len(text) < 10 else None
+        return Fraction(int(text)) if len(text) <= MAX_DIGITS else None
     *counts, last = text.lower().replace("-", " ").split() or [""]
     part = _PARTS.get(last) or _PARTS.get(last.removesuffix("s"))
     if part:
-        return (
-            Fraction(_VALUES.get(counts[0], 1) if counts else 1, part)
-            if len(counts) < 2 and set(counts) <= {"a", *_VALUES}
-            else None
-        )
+        return _parts(counts, part)
+    return _count([*counts, last])
+
+
+def _parts(counts: list[str], part: int) -> Fraction | None:
+    """A third, two thirds."""
+    if not counts:
+        return Fraction(1, part)
+    if len(counts) > 1:
+        return None
+    if counts[0] == "a":
+        return Fraction(1, part)
+    value = _VALUES.get(counts[0])
+    return None if value is None else Fraction(value, part)
+
+
+def _count(words: list[str]) -> Fraction | None:
     total, before = 0, 1000
-    for word in [*counts, last]:
+    for word in words:
         if word == "hundred" and 0 < total < 10:
             total, before = 100 * total, 100
             continue
-        value = _VALUES.get(word)
         # Each word stands for less than the one before leaves open: "forty two", not "two forty".
-        if value is None or value >= before or (value == 0 and before < 1000):
+        value = _VALUES.get(word)
+        if value is None or value >= before:
+            return None
+        if value == 0 and before < 1000:
             return None
         total += value
         before = 10 if value >= 20 else 0
     return Fraction(total)
 
 
-def words(plain: str) -> tuple[str, ...] | None:
+def words(prose: str) -> tuple[str, ...] | None:
     """The sorted, lower-case items of an answer that is words only, such as a name, a choice (A), or several of
     them.
     """
-    if not _WORDS.fullmatch(plain):
+    if not _WORDS.fullmatch(prose):
         return None
-    items = re.split(r",| and | or ", _CALLED.sub("", plain.lower()))
-    plain_items = (re.sub(r"[()]", "", item).strip(" .,") for item in items)
-    return tuple(sorted(_MEANINGS.get(item, item) for item in plain_items if item))
+    items = []
+    for part in _BETWEEN_ITEMS.split(_CALLED.sub("", prose.lower())):
+        item = _PARENTHESES.sub("", part).strip(" .,")
+        if item:
+            items.append(_MEANINGS.get(item, item))
+    return tuple(sorted(items))
 
 
 def is_choice_or_word(items: tuple[str, ...]) -> bool:
     """Whether each item is a letter that choices have, or long enough to be a word rather than a product of
     variables.
     """
-    return all(len(item) >= 3 or (len(item) == 1 and item <= "h") for item in items)
+    return all(map(_is_choice_or_word, items))
+
+
+def _is_choice_or_word(item: str) -> bool:
+    if len(item) == 1:
+        return item <= "h"
+    return len(item) >= 3

@@ -22,12 +22,14 @@ import hypothesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from acejax.verification.math import exact, judge, latex, lexer, matrices, numeric, sets, units, values, words
+from acejax.verification.math import judge
+from acejax.verification.math.cleaning import LatexError, normalise
+from acejax.verification.math.reading import readings
 
 MAX_STEPS = 1_500_000
 ROUND = 400  # examples between two looks at the clock
 CORPUS = Path(__file__).with_name("math_corpus.jsonl")
-FILES = {module.__file__ for module in (exact, judge, latex, lexer, matrices, numeric, sets, units, values, words)}
+FILES = {str(path) for path in Path(judge.__file__).parent.glob("*.py")}
 REFERENCES = [
     "5",
     r"\sqrt2 x",
@@ -206,8 +208,8 @@ def check(text: str, reference: str) -> None:
 
 def _says_nothing(text: str) -> bool:
     try:
-        return not lexer.normalise(text)
-    except lexer.LatexError:
+        return not normalise(text)
+    except LatexError:
         return False
 
 
@@ -224,11 +226,11 @@ def fuzz(minutes: float, seed: int) -> None:
 
         def one(text: str, reference: str) -> None:
             nonlocal checks, most, slowest
-            judge._readings.cache_clear()
+            readings.cache_clear()
             start = time.process_time()
             check(text, reference)
             slowest = max(slowest, (time.process_time() - start) / 5)  # of five checks
-            judge._readings.cache_clear()
+            readings.cache_clear()
             coverage.run(text, reference)
             checks, most = checks + 6, max(most, coverage.steps)
             assert coverage.steps <= MAX_STEPS
@@ -242,12 +244,9 @@ def fuzz(minutes: float, seed: int) -> None:
         known += sorted(new)
         found += sorted(new)
         seed += 1
-    print(
-        f"{checks} checks in {time.monotonic() - began:.0f} s, none raised; most steps of one input {most} (bound {MAX_STEPS})"
-    )
-    print(
-        f"slowest check {slowest:.3f} CPU s; {len(coverage.seen)} jumps between lines, {len(coverage.seen) - base} of them new"
-    )
+    seconds, jumps = time.monotonic() - began, len(coverage.seen)
+    print(f"{checks} checks in {seconds:.0f} s, none raised; most steps of one input {most} (bound {MAX_STEPS})")
+    print(f"slowest check {slowest:.3f} CPU s; {jumps} jumps between lines, {jumps - base} of them new")
     for text in found:
         print(json.dumps(text))
 

@@ -16,9 +16,9 @@ from fuzz_math import CORPUS, MAX_STEPS, REFERENCES, TEXTS, Coverage, check
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from acejax.verification.math.cleaning import LatexError, normalise
 from acejax.verification.math.judge import equivalent, extract_boxed, judge_math
 from acejax.verification.math.latex import parse
-from acejax.verification.math.lexer import LatexError, normalise
 from acejax.verification.math.units import canonical_unit
 
 CASES = Path(__file__).parents[3] / "benchmarks" / "math_cases.jsonl"
@@ -416,6 +416,15 @@ def test_numbers_and_sums_of_rationals_import_no_computer_algebra() -> None:
         "import sys; from acejax.verification.math.judge import equivalent as e;"
         "assert e('1/2', '0.5') and not e('x+1', 'x') and not e('(1,2)', '(1,3)');"
         "assert not {'sympy', 'mpmath', 'jax'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_arithmetic_knows_trees_and_no_parser() -> None:
+    program = (
+        "import sys; from acejax.verification.math import matrices, sets;"
+        "parser = {'acejax.verification.math.' + name for name in ('latex', 'lexer', 'cleaning')};"
+        "assert 'acejax.verification.math.numeric' in sys.modules and not parser & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
 
