@@ -16,9 +16,9 @@ from acejax.problems.builtin_work import LARGEST, UNSEEN, Method, Spec, Unfit, W
 DIGITS = (2, 3, 4, 5, UNSEEN)  # what is multiplied by
 OPPOSITE = {"+": "-", "-": "+"}
 NAMES = ("Ann", "Bob", "Eve", "Tom")
+THINGS = ("nuts", "pens", "figs", "cups")
 EVENTS = {"+": "Gets {}.", "-": "Loses {}.", "*": "Has {} times as many."}
 SWAPPED = {"+": "-", "-": "+", "*": "+"}  # what one who mistakes an event does
-THINGS = ("nuts", "pens", "figs", "cups")
 
 
 # nested arithmetic: an expression is an int or a list [left, sign, right]
@@ -156,12 +156,15 @@ def factors(node: Any) -> list[int]:
 def draw_fractions(difficulty: int, rng: random.Random) -> Spec:
     def term() -> list[int]:
         bottom = rng.choice(DIGITS)
-        return [rng.choice([top for top in range(1, 6) if gcd(top, bottom) == 1]), bottom]
+        tops = [top for top in range(1, 6) if gcd(top, bottom) == 1]
+        return [rng.choice(tops), bottom]
 
     sign = rng.choice("+-")
     if difficulty == 2:
-        (top, bottom), times = term(), rng.choice((2, 3))
-        return {"terms": [[top, bottom], [_other_than([], rng), bottom * times]], "sign": sign}
+        first = term()
+        bottom = first[1] * rng.choice((2, 3))
+        second = [_other_than([], rng), bottom]
+        return {"terms": [first, second], "sign": sign}
     if difficulty == 1 and rng.random() < 0.5:
         return {"terms": [term(), term()], "sign": "*"}
     bottom = rng.randrange(3, 10)
@@ -188,7 +191,8 @@ def _add_fractions(spec: Spec, work: Work, how: str = "right") -> tuple[int, int
         return work.op(a, sign, c), b
     if how == "tops_kept":
         return work.op(a, sign, c), d
-    left = work.op(a, "*", work.op(d, "/", b))
+    times = work.op(d, "/", b)
+    left = work.op(a, "*", times)
     return work.op(left, sign, c), d
 
 
@@ -221,7 +225,9 @@ def fractions_by(add: str = "right", times: str = "right") -> Method:
 
 
 def draw_linear(difficulty: int, rng: random.Random) -> Spec:
-    x, a, b = rng.randrange(1, 10), rng.choice(DIGITS), rng.randrange(1, 10)
+    x = rng.randrange(1, 10)
+    a = rng.choice(DIGITS)
+    b = rng.randrange(1, 10)
     if difficulty == 1:
         return {"a": a, "sign": rng.choice("+-"), "b": b, "x": x}
     c = rng.randrange(1, 10)
@@ -251,10 +257,17 @@ def show_linear(spec: Spec) -> str:
     a, b = spec["a"], spec["b"]
     total = _total(spec)
     if "d" in spec:
-        return f"{a}(x+{b})+{spec['c']}={_times_x(spec['d'])}+{total}"
+        return f"{a}(x+{b})+{spec['c']}={_times_x(_on_the_right(spec))}+{total}"
     if "c" in spec:
-        return f"{a}x+{b}={_times_x(spec['c'])}+{total}"
+        return f"{a}x+{b}={_times_x(_on_the_right(spec))}+{total}"
     return f"{a}x{spec['sign']}{b}={total}"
+
+
+def _on_the_right(spec: Spec) -> int:
+    """The coefficient of x there."""
+    if "d" in spec:
+        return spec["d"]
+    return spec.get("c", 0)
 
 
 def _times_x(k: int) -> str:
@@ -273,7 +286,7 @@ def _constant(spec: Spec, work: Work, how: str) -> int:
 
 def linear_by(how: str = "right") -> Method:
     def method(spec: Spec, work: Work) -> int:
-        on_the_right = spec.get("d", spec.get("c", 0))  # the coefficient of x there
+        on_the_right = _on_the_right(spec)
         if not on_the_right and how in ("half_distributed", "coefficients_added"):
             raise Unfit
         constant = _constant(spec, work, how)
@@ -281,11 +294,15 @@ def linear_by(how: str = "right") -> Method:
         if total < 0 or total > LARGEST:
             raise Unfit
         left = spec["a"]
-        if on_the_right:
-            left = work.op(left, "+" if how == "coefficients_added" else "-", on_the_right)
+        if how == "coefficients_added":
+            left = work.op(left, "+", on_the_right)
+        elif on_the_right:
+            left = work.op(left, "-", on_the_right)
         move = spec["sign"] if how == "sign_kept" else OPPOSITE[spec["sign"]]
         rest = work.op(total, move, constant)
-        return work.op(rest, "-" if how == "subtracts_coefficient" else "/", left)
+        if how == "subtracts_coefficient":
+            return work.op(rest, "-", left)
+        return work.op(rest, "/", left)
 
     return method
 
@@ -295,7 +312,12 @@ def linear_by(how: str = "right") -> Method:
 
 def draw_mod_power(difficulty: int, rng: random.Random) -> Spec:
     exponent = rng.choice(((1,), (2,), (3, 4))[difficulty - 1])
-    return {"c": rng.randrange(2, 10), "b": rng.choice(DIGITS), "e": exponent, "m": rng.randrange(3, 10)}
+    return {
+        "c": rng.randrange(2, 10),
+        "b": rng.choice(DIGITS),
+        "e": exponent,
+        "m": rng.randrange(3, 10),
+    }
 
 
 def show_mod_power(spec: Spec) -> str:
@@ -308,7 +330,8 @@ def mod_power_by(how: str = "right") -> Method:
         value, base, modulus = spec["c"], spec["b"], spec["m"]
         if how == "base_times_exponent":
             value = work.op(value, "*", base)
-            return work.op(work.op(value, "*", spec["e"]), "%", modulus)
+            value = work.op(value, "*", spec["e"])
+            return work.op(value, "%", modulus)
         steps = spec["e"] - (how == "one_step_short")
         for step in range(steps):
             value = work.op(value, "*", base)
@@ -334,13 +357,14 @@ def draw_word(difficulty: int, rng: random.Random) -> Spec:
         used = start + [k for _, k in events]
         k = rng.randrange(2, 4) if sign == "*" else _other_than(used, rng)
         events.append([sign, k])
-    return {"start": start, "events": events, "surface": {"name": rng.choice(NAMES), "thing": rng.choice(THINGS)}}
+    surface = {"name": rng.choice(NAMES), "thing": rng.choice(THINGS)}
+    return {"start": start, "events": events, "surface": surface}
 
 
 def show_word(spec: Spec) -> str:
-    name, thing = spec["surface"]["name"], spec["surface"]["thing"]
+    surface = spec["surface"]
     has = " bags of ".join(map(str, spec["start"]))
-    said = [f"{name} has {has} {thing}."]
+    said = [f"{surface['name']} has {has} {surface['thing']}."]
     said += [EVENTS[sign].format(k) for sign, k in spec["events"]]
     return " ".join(said)
 
@@ -351,8 +375,10 @@ def word_by(how: str = "right") -> Method:
         events = spec["events"]
         if how == "bags_added" and not bag:
             raise Unfit
-        if bag:
-            value = work.op(value, "+" if how == "bags_added" else "*", bag[0])
+        if how == "bags_added":
+            value = work.op(value, "+", bag[0])
+        elif bag:
+            value = work.op(value, "*", bag[0])
         if how == "last_forgotten":
             events = events[:-1]
         elif how == "last_swapped":
