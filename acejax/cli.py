@@ -131,7 +131,7 @@ def convert(
     from acejax.tools import export as exports
 
     with progress_bar("converting", in_bytes=True) as progress:
-        exports.convert(source, out, dtype, orbax, progress)
+        exports.convert_checkpoint(source, out, dtype, orbax, progress)
     Console().print(f"wrote {out}", soft_wrap=True)
 
 

@@ -38,6 +38,23 @@ MUTATIONS = {
         "rows.loss_mask[:, 1:]",
         "rows.loss_mask[:, :-1]",
     ),
+    "a truncated response is paid": ("acejax/grpo/batch.py", "np.float64) * ~truncated", "np.float64)"),
+    "the overlong mask is ignored": (
+        "acejax/grpo/batch.py",
+        'judged & ~truncated if overlong == "mask" else judged',
+        "judged",
+    ),
+    "aggregation by group is ignored": ("acejax/grpo/batch.py", 'if aggregation == "group":', "if False:"),
+    "the unjudged count as wrong": (
+        "acejax/grpo/batch.py",
+        "group_advantages(paid, judged)",
+        "group_advantages(paid, judged | True)",
+    ),
+    "a logical axis is misspelt": (
+        "acejax/policy/transformer.py",
+        'keys = rules.spec("batch", None, "heads", None)',
+        'keys = rules.spec("batch", None, "hedas", None)',
+    ),
 }
 
 

@@ -12,7 +12,7 @@ from acejax.errors import UserError
 from acejax.files import replacing
 from acejax.problems.formats.answers import accepted
 from acejax.problems.formats.common import decoded, refuse
-from acejax.problems.formats.detect import convert
+from acejax.problems.formats.detect import as_record
 from acejax.problems.problem import DOMAINS, Completion, Domain, Problem, Trace, checked_domain
 
 # Columns that hold JSON text in Parquet: their values have no fixed type.
@@ -92,7 +92,7 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 def _from_row(row: dict[str, Any], where: str, path: Path, domain: Domain) -> Problem:
     row = {key: value for key, value in row.items() if value is not None}
     number = where.rpartition(":")[2]
-    record = convert(row, where)
+    record = as_record(row, where)
     if record is None:
         record = row
         record.setdefault("domain", domain)
@@ -109,9 +109,9 @@ def _from_row(row: dict[str, Any], where: str, path: Path, domain: Domain) -> Pr
         record["source"] = path.stem
     identity = record.get("id", "")
     # A number alone would be the same in two files.
-    record["id"] = (
-        identity if isinstance(identity, str) and identity else f"{path.stem}/{number if identity == '' else identity}"
-    )
+    if not (isinstance(identity, str) and identity):
+        identity = f"{path.stem}/{number if identity == '' else identity}"
+    record["id"] = identity
     return Problem.from_record(record, where)
 
 

@@ -41,7 +41,7 @@ WORD_COLUMNS = 2
 Record = Mapping[str, Any]
 
 
-class Progress(NamedTuple):
+class PhaseShown(NamedTuple):
     """What the run does now, and how much of it is done, as far as that is known."""
 
     phase: Phase
@@ -76,7 +76,7 @@ class RunConsole:
         self._place = ""
         self._stage_steps: int | None = None
         self._last: Record = {}
-        self._progress: Progress | None = None
+        self._progress: PhaseShown | None = None
         self._ends_at: float | None = None
         self._spoke_at = time.monotonic()
         self._live: Live | None = None
@@ -122,7 +122,7 @@ class RunConsole:
 
     def phase(self, phase: Phase, done: int | None = None, total: int | None = None) -> None:
         """What the run does now, and how much of it is done. On a terminal this changes the status line only."""
-        self._progress = Progress(phase, done, total)
+        self._progress = PhaseShown(phase, done, total)
         silent = time.monotonic() - self._spoke_at
         if self._live is None and silent > HEARTBEAT_SECONDS:
             self.say(_joined([self._place, self._progress.text, self._left_text()]))
@@ -242,7 +242,7 @@ class RunConsole:
         return status
 
 
-def _draw_progress(status: Text, progress: Progress) -> None:
+def _draw_progress(status: Text, progress: PhaseShown) -> None:
     color = COLORS[progress.phase]
     status.append(progress.text, style=f"bold {color}")
     if progress.share is None:

@@ -40,7 +40,7 @@ def _write(out: Path, tensors: Mapping[str, Tensor], source: Source, text: str, 
     write_folder(out, config, tensors, {"README.md": _card(text, source)}, source.folder, progress)
 
 
-def convert(source: str, out: Path, dtype: str | None, orbax: bool, progress: OnBytes | None) -> None:
+def convert_checkpoint(source: str, out: Path, dtype: str | None, orbax: bool, progress: OnBytes | None) -> None:
     """Turns a GGUF file or any CHECKPOINT into a Hugging Face folder or, with `orbax`, an orbax folder; None keeps each
     tensor's dtype.
     """

@@ -18,7 +18,7 @@ ID_FIELDS = ("id", "task_id", "question_id", "problem_id", "unique_id")
 TAKEN = {"meta", "attempts", "source", "answer", "tests", "solution", *QUESTION_FIELDS, *ID_FIELDS}
 
 
-def convert(row: Row, where: str) -> Record | None:
+def as_record(row: Row, where: str) -> Record | None:
     """The row as a record without `source` and perhaps without `id`; None where it is a record of ours already.
 
     Raises UserError, naming the field, for a row that no format fits or that cannot be judged.

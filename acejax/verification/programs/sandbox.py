@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from acejax.config import MEMORY_LIMIT_MB, TIME_LIMIT_S
 from acejax.verification.programs.launch import behind_bubblewrap, behind_limits
 from acejax.verification.programs.runner import OPEN, READY
 from acejax.verification.programs.trial import SLACK_S, InfraError, Limits, TestResult, Trial, memory_file
@@ -98,7 +99,9 @@ class Sandbox:
     that) and `memory_limit_mb` (MiB beyond the warm interpreter) hold where a problem states none.
     """
 
-    def __init__(self, backend: Backend | None = None, time_limit_s: float = 2.0, memory_limit_mb: int = 512) -> None:
+    def __init__(
+        self, backend: Backend | None = None, time_limit_s: float = TIME_LIMIT_S, memory_limit_mb: int = MEMORY_LIMIT_MB
+    ) -> None:
         self.backend: Backend | None = backend
         self.time_limit_s, self.memory_limit_mb = time_limit_s, memory_limit_mb
         self.notice: str | None = None
