@@ -176,7 +176,7 @@ def compile_micro_batches(
     a group that teaches nothing, or the first with one that does, and waits for a compilation.
     """
     with jax.set_mesh(mesh):
-        given = (params, empty_sums(params), _on_devices(like, mesh), jnp.float32(1.0))
+        given = (params, empty_sums(params), _on_devices(like, mesh), np.float32(1.0))
         accumulate.lower(*given, config, dtype, remat).compile()
         measure.lower(*given, config, dtype).compile()
 
@@ -200,13 +200,14 @@ def update(
     remat: bool,
 ) -> tuple[Params, Any, dict[str, float]]:
     """One update from host micro-batches. `params` and `state` are donated: use what comes back."""
+    heat, rate = np.float32(temperature), np.float32(learning_rate)  # numpy's: JAX's own scalars cost a program each
     with jax.set_mesh(mesh):
         sums = empty_sums(params)
         for rows in batches:
             placed = _on_devices(rows, mesh)
             if np.any(rows.advantages):
-                sums = accumulate(params, sums, placed, jnp.float32(temperature), config, dtype, remat)
+                sums = accumulate(params, sums, placed, heat, config, dtype, remat)
             else:
-                sums = measure(params, sums, placed, jnp.float32(temperature), config, dtype)
-        params, state, metrics = take_step(params, state, sums, jnp.float32(learning_rate), optimizer)
+                sums = measure(params, sums, placed, heat, config, dtype)
+        params, state, metrics = take_step(params, state, sums, rate, optimizer)
         return params, state, {name: float(value) for name, value in jax.device_get(metrics).items()}

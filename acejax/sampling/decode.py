@@ -81,6 +81,12 @@ def problem_key(problem_id: str) -> int:
     return zlib.crc32(problem_id.encode())
 
 
+@functools.partial(jax.jit, static_argnames=("seed",))
+def generation_key(seed: int, step: Array) -> Array:
+    """The key that every draw of a generation begins with."""
+    return jax.random.fold_in(jax.random.key(seed), step)
+
+
 @functools.partial(jax.jit, static_argnames=("config", "settings"))
 def prefill(
     params: Params,
@@ -311,14 +317,14 @@ def sample(
             place(ids, mesh, by_row),
             place(lengths, mesh, by_prompt),
             place(names, mesh, by_prompt),
-            jax.random.fold_in(jax.random.key(seed), step),
+            generation_key(seed, np.uint32(step)),
             config,
             settings,
         )
         seen = np.zeros(rows * settings.group, bool)
         seen[len(prompts) * settings.group :] = True  # rows that only fill the mesh
         while not seen.all():
-            state = decode(params, state, jnp.float32(temperature), jnp.int32(pad_id), config, settings)
+            state = decode(params, state, np.float32(temperature), np.int32(pad_id), config, settings)
             done, length, out, logprobs = jax.device_get((state.done, state.length, state.ids, state.logprobs))
             for slot in np.flatnonzero(done & ~seen):
                 n = int(length[slot])

@@ -63,7 +63,7 @@ def test_a_run_killed_at_random_is_the_run_never_killed(tmp_path):
     ended = start(path, whole, 0)
     assert ended.returncode == 0, ended.stderr
     draw = random.Random(SEED)
-    kills = []
+    kills, lasts = [], []
     while True:
         # Enough kills come early in a life, and late enough that some lives leave a checkpoint.
         moments = draw.randint(1, 150) if len(kills) < KILLS else 0
@@ -74,7 +74,9 @@ def test_a_run_killed_at_random_is_the_run_never_killed(tmp_path):
         kills.append(moments)
         rows = same_run.read_metrics(killed)
         last = next((row["kind"] for row in reversed(rows)), "nothing")
+        lasts.append(last)
         print(f"kill {len(kills)} at moment {moments}: {len(rows)} rows, the last of kind {last}")
     print(f"seed {SEED}: {len(kills)} kills")
+    assert "eval" in lasts, "none came between an evaluation and the next checkpoint"
     assert len(kills) >= KILLS, "the run was over before it had been killed so often: make it longer"
     assert same_run.report(whole, killed)
