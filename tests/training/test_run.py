@@ -3,6 +3,7 @@
 import fcntl
 import itertools
 import json
+import shutil
 import signal
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import jax
 import numpy as np
 import pytest
 import same_run
+import yaml
 
 from acejax import cli
 from acejax.config_files import load_config
@@ -381,3 +383,44 @@ def test_the_identity_of_a_run_ignores_what_may_change(base):
         "verification.require_think_end=false",
     ):
         assert load_config(path, [other])[0].identity() != identity
+
+
+def aged(run: Path) -> None:
+    """Gives a run's files the form that they had when a stage had the keys of every kind, and one counter."""
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    both = {
+        "problems": [],
+        "traces": [],
+        "group_size": 8,
+        "temperature": 1.0,
+        "overlong": "zero",
+        "aggregation": "token",
+    }
+    both |= {"filter": {"max_solve_rate": 1.0, "min_solve_rate": 0.0}, "permute_verdicts": False}
+    for stage in config["stages"].values():
+        for key, value in both.items():
+            stage.setdefault(key, value)
+        stage.pop("rewards", None)
+        stage["stop"] = {"accuracy": None, "plateau_steps": None, "plateau_gain": 0.0}
+    for key in ("data", "sequence"):
+        del config["mesh"][key]
+    (run / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    for path in run.glob("checkpoints/*/progress.json"):
+        found = json.loads(path.read_text())
+        del found["records"], found["measuring"], found["update"]
+        path.write_text(json.dumps({"step": found.pop("generation")} | found))
+
+
+def test_a_run_made_by_an_earlier_version_still_opens(base, tmp_path, capsys):
+    whole, path = base
+    old = tmp_path / "old"
+    shutil.copytree(whole, old)
+    aged(old)
+    assert run("report", str(old)) == 0 and run("audit", str(old)) == 0
+    assert run("export", f"{old}@warm", str(tmp_path / "out")) == 0
+    same(weights(tmp_path / "out"), weights(f"{whole}@warm"))
+    more = (f"output={tmp_path / 'new'}", f"init={old}@warm", "--until", "warm", "stages.warm.steps=1")
+    assert run("train", str(path), *more) == 0
+    capsys.readouterr()
+    assert run("train", str(path), f"output={old}") == 2
+    assert f"with init={old} if you like" in capsys.readouterr().err
