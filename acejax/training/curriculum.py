@@ -33,7 +33,7 @@ class HostState:
     epoch_step: int = 0  # steps since the epoch began
     finished: dict[str, int] = field(default_factory=dict)  # each finished stage and the generation at its end
     measured: list[str] = field(default_factory=list)  # boundaries whose full evaluation is done
-    measuring: list[str] = field(default_factory=list)  # sets that the evaluation now under way is done with
+    measuring: list[str] = field(default_factory=list)  # what the evaluation now under way has measured
     evaluated: int = -1  # generation of the latest small evaluation
     rates: dict[str, list[int]] = field(default_factory=dict)
     excluded: list[str] = field(default_factory=list)

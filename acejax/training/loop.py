@@ -161,7 +161,7 @@ def _measure_small(run: RunState, stage: str) -> None:
     due = settings.every and host.stage_step and host.stage_step % settings.every == 0
     if not due or host.evaluated == host.generation:
         return
-    for held_out in _still_to_measure(run):
+    for held_out in _still_to_measure(run, "small", stage):
         part = HeldOut(held_out.name, held_out.prompts[: settings.small], held_out.response_tokens)
         run.host.accuracy[held_out.name] = _measure(run, part, "small", stage)["avg"]
     host.measuring = []
@@ -170,15 +170,20 @@ def _measure_small(run: RunState, stage: str) -> None:
 
 def _measure_all(run: RunState, stage: str) -> None:
     """Measures every set whole, at the boundary named after the stage before it."""
-    for held_out in _still_to_measure(run):
+    for held_out in _still_to_measure(run, "full", stage):
         _measure(run, held_out, "full", stage)
     run.host.measuring = []
     run.host.measured.append(stage)
 
 
-def _still_to_measure(run: RunState) -> list[HeldOut]:
-    """The sets that an evaluation which was interrupted has left."""
-    return [held_out for held_out in run.held_out if held_out.name not in run.host.measuring]
+def _still_to_measure(run: RunState, split: str, stage: str) -> list[HeldOut]:
+    """The sets that this evaluation, if it was interrupted, has left."""
+    return [one for one in run.held_out if _measurement(run, one, split, stage) not in run.host.measuring]
+
+
+def _measurement(run: RunState, held_out: HeldOut, split: str, stage: str) -> str:
+    """What the host's state calls a measurement that is done while others of the same evaluation are not."""
+    return f"{split}/{stage}/{run.host.generation}/{held_out.name}"
 
 
 def _measure(run: RunState, held_out: HeldOut, split: str, stage: str) -> dict[str, Any]:
@@ -201,7 +206,7 @@ def _measure(run: RunState, held_out: HeldOut, split: str, stage: str) -> dict[s
     if split == "full":
         count = 4 * run.config.logging.samples_per_step
         write_samples(run, held_out.prompts, result, stage, run.host.generation, count)
-    run.host.measuring.append(held_out.name)
+    run.host.measuring.append(_measurement(run, held_out, split, stage))
     return record
 
 

@@ -6,6 +6,7 @@ import json
 import shutil
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -15,6 +16,7 @@ import yaml
 
 from acejax import cli
 from acejax.config_files import load_config
+from acejax.evaluation.evaluate import HeldOut
 from acejax.mesh import TRAINING, make_mesh
 from acejax.policy import port
 from acejax.problems.tokenizer import load_tokenizer
@@ -22,6 +24,7 @@ from acejax.run import checkpoint
 from acejax.run.records import Records, read_metrics, read_samples
 from acejax.run.source import resolve
 from acejax.training import loop
+from acejax.training.curriculum import HostState
 from acejax.training.state import RunState
 from acejax.verification.pool import VerificationPool
 
@@ -173,6 +176,16 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(base, tmp_path, monkeypatch
     assert run("train", str(path), output) == 0
     assert "continuing" in capsys.readouterr().out
     assert same_run.report(whole, tmp_path / "run")
+
+
+def test_an_interrupted_evaluation_leaves_its_rest_and_no_other_evaluations():
+    sets = [HeldOut(name, (), 8) for name in ("math", "code")]
+    run = SimpleNamespace(held_out=sets, host=HostState(generation=2, measuring=["small/warm/2/math"]))
+    assert loop._still_to_measure(run, "small", "warm") == sets[1:]
+    # evaluation.every may have changed meanwhile: what comes next is then another one.
+    assert loop._still_to_measure(run, "full", "warm") == sets
+    run.host.generation = 4
+    assert loop._still_to_measure(run, "small", "warm") == sets
 
 
 class Killed(BaseException):
