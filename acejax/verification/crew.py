@@ -116,6 +116,14 @@ class Crew:
         waiting = [slot for slot in self.slots if slot.ready and slot.task is None]
         return sorted(waiting, key=lambda slot: -slot.judged)
 
+    def for_again(self) -> Slot | None:
+        """A free worker for a task that failed elsewhere: a fresh one, or any once no fresh one is left or starts."""
+        idle = self.idle()
+        fresh = [slot for slot in self.slots if slot.judged == 0 and slot.task is None]
+        if not idle or (fresh and idle[-1] not in fresh):
+            return None
+        return idle[-1]
+
     def busy(self) -> list[Slot]:
         return [slot for slot in self.slots if slot.task is not None]
 

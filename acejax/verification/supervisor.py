@@ -126,13 +126,11 @@ class Supervisor:
             self.hand(idle[0], self.close_calls.popleft())
 
     def deal_to(self, crew: Crew) -> None:
-        idle = crew.idle()
-        for slot in idle[: crew.size - len(crew.busy())]:
-            fresh = idle[-1]
-            if crew.again and fresh.judged == 0 and fresh.task is None:
-                self.hand(fresh, crew.again.popleft())
-            elif crew.queue and slot.task is None:
-                self.hand(slot, crew.queue.popleft())
+        for _ in range(crew.size - len(crew.busy())):
+            if crew.again and (taker := crew.for_again()):
+                self.hand(taker, crew.again.popleft())
+            elif crew.queue and (idle := crew.idle()):
+                self.hand(idle[0], crew.queue.popleft())
 
     def hand(self, slot: Slot, task: Task) -> None:
         try:

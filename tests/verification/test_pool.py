@@ -16,7 +16,7 @@ import acejax
 from acejax.errors import UserError
 from acejax.problems.problem import Problem
 from acejax.verification import pool as pool_module
-from acejax.verification.crew import Task
+from acejax.verification.crew import NEVER, Slot, Task
 from acejax.verification.pool import VerificationPool
 from acejax.verification.supervisor import Supervisor
 from acejax.verification.verifier import Settings
@@ -162,6 +162,60 @@ def test_a_task_is_given_up_as_its_order_says(monkeypatch, failures, verdict, re
         supervisor.fail(crew, task, failure, "")
     assert [(one["verdict"], one["reason"], one["seconds"]) for one in told] == [(verdict, reason, seconds)]
     assert list(crew.again) == [task] * (len(failures) - 1)
+
+
+class Wire:
+    """A worker's socket that takes everything."""
+
+    def send_bytes(self, data):
+        pass
+
+
+def crew_of(monkeypatch, *judged, starting=0):
+    """A supervisor and its crew, whose free workers have judged so many tasks; more workers are still starting."""
+    supervisor, _ = supervisor_that_tells(monkeypatch)
+    crew = supervisor.crews["bare"]
+    crew.size = len(judged) + starting
+    crew.slots += [Slot(crew, None, Wire(), NEVER, ready=True, judged=count) for count in judged]
+    crew.slots += [Slot(crew, None, Wire(), NEVER) for _ in range(starting)]
+    return supervisor, crew
+
+
+def task(number, *failures):
+    order = Order(number, "code")
+    return Task(order, pack(order), list(failures))
+
+
+def held(crew):
+    return [slot.task and slot.task.order.number for slot in crew.slots]
+
+
+def test_every_task_that_failed_gets_a_fresh_worker_while_there_are_some(monkeypatch):
+    supervisor, crew = crew_of(monkeypatch, 5, 0, 0)
+    crew.again.extend([task(1, "timeout"), task(2, "timeout")])
+    crew.queue.extend([task(3), task(4)])
+    supervisor.deal()
+    assert sorted(held(crew)[1:]) == [1, 2] and held(crew)[0] == 3
+
+
+def test_a_task_that_failed_waits_for_a_fresh_worker_that_starts(monkeypatch):
+    supervisor, crew = crew_of(monkeypatch, 5, starting=1)
+    crew.again.append(task(1, "crash"))
+    crew.queue.append(task(2))
+    supervisor.deal()
+    assert held(crew) == [2, None]
+    crew.slots[1].ready = True
+    supervisor.deal()
+    assert held(crew) == [2, 1]
+
+
+def test_a_task_that_failed_is_never_stranded(monkeypatch):
+    """Fresh workers may be gone: a close call that settled took the last one."""
+    supervisor, crew = crew_of(monkeypatch, 5, 1)
+    crew.again.append(task(1, "crash"))
+    crew.queue.append(task(2))
+    supervisor.deal()
+    assert held(crew) == [2, 1]
 
 
 def test_workers_are_recycled_by_count_and_by_memory():
