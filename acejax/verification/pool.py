@@ -12,7 +12,9 @@ import contextlib
 import itertools
 import json
 import logging
+import math
 import os
+import reprlib
 import shutil
 import signal
 import socket
@@ -167,14 +169,14 @@ class VerificationPool:
         them. {"verifier": 1.0} gives the same verdict as None, with a score of 1 or 0.
 
         Waits while the pool holds MAX_PENDING tasks or MAX_PENDING_BYTES, so do not call it from a future's callback.
-        Raises UserError for weights of something unknown and a problem of an unknown domain, RuntimeError when the pool
-        is closed or its supervisor has died.
+        Raises UserError for weights of something unknown or that are no finite numbers and for a problem of an unknown
+        domain, RuntimeError when the pool is closed or its supervisor has died.
         """
         names = [OURS] if weights is None else list(weights)
         parts = {name: self._verifier(name, problem) for name in names}
         if not parts:
             raise UserError("the weights of a completion's rewards are empty; give 'verifier' or a module:function")
-        asked = Asked(problem.id, sample, None if weights is None else dict(weights))
+        asked = Asked(problem.id, sample, _finite(weights))
         asked.future.set_running_or_notify_cancel()
         content = response.encode("utf-8", "replace")
         for name, verifier in parts.items():
@@ -252,6 +254,10 @@ class VerificationPool:
             while True:
                 self._hear(json.loads(self._conn.recv_bytes()))
         except (EOFError, OSError):
+            pass
+        except Exception:
+            log.exception("the verification pool cannot read what its supervisor says; it gives up")
+        finally:
             self._give_up()
 
     def _hear(self, message: dict[str, Any]) -> None:
@@ -281,18 +287,20 @@ class VerificationPool:
     def _resolve(self, message: dict[str, Any]) -> None:
         """Adds a part's verdict to its completion, whose future resolves with the last part."""
         with self._lock:
-            pending = self._pending.pop(message["number"], None)
+            pending = self._pending.get(message["number"])
             if pending is None:
                 return
-            self._pending_bytes -= pending.size
-            self._room.notify()
             asked = pending.asked
-            if asked.resolved:  # another part was refused
-                return
             verdict = None
             if "fatal" not in message:
                 asked.add(pending.part, message)
                 verdict = asked.verdict()
+            # Not before: whatever fails above leaves it to `_give_up`.
+            del self._pending[message["number"]]
+            self._pending_bytes -= pending.size
+            self._room.notify()
+            if asked.resolved:  # another part was refused
+                return
             if verdict is not None:
                 self._count(asked, verdict)
             asked.resolved = "fatal" in message or verdict is not None
@@ -329,6 +337,21 @@ class VerificationPool:
         self._end_loading(RuntimeError("the verification pool's supervisor has died"))
         for asked in waiting:
             asked.future.set_result(asked.failed())
+
+
+def _finite(weights: Mapping[str, float] | None) -> dict[str, float] | None:
+    """The weights as finite numbers. Raises UserError where one is something else."""
+    if weights is None:
+        return None
+    found = {}
+    for name, weight in weights.items():
+        try:
+            found[name] = float(weight)
+        except (TypeError, ValueError, OverflowError):
+            found[name] = math.nan
+        if not math.isfinite(found[name]):
+            raise UserError(f"weight of {name!r} is {reprlib.repr(weight)}; give a finite number")
+    return found
 
 
 def _bare_environment() -> dict[str, str]:

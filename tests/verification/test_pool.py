@@ -17,6 +17,7 @@ from acejax.errors import UserError
 from acejax.problems.problem import Problem
 from acejax.verification import pool as pool_module
 from acejax.verification.crew import NEVER, Slot, Task
+from acejax.verification.parts import Asked
 from acejax.verification.pool import VerificationPool
 from acejax.verification.supervisor import Supervisor
 from acejax.verification.verifier import Settings
@@ -429,6 +430,28 @@ def test_idle_pool_never_wakes():
             return switches(pool._supervisor.pid) == before
 
         wait_until(slept_for_a_second)
+
+
+@pytest.mark.parametrize("weight", ["much", None, 10**400, float("nan"), float("-inf")])
+def test_a_weight_that_is_no_finite_number_is_refused(weight):
+    with VerificationPool(1) as pool:
+        with pytest.raises(UserError, match=r"weight of 'verifier' is .*; give a finite number"):
+            pool.submit(math_problem("m", "1"), 0, boxed(1), {"verifier": weight})
+        assert pool.submit(math_problem("m", "1"), 0, boxed(1), {"verifier": 2}).result(BOUND_S).score == 2.0
+
+
+@pytest.mark.parametrize("where", [(VerificationPool, "_hear"), (Asked, "verdict")])
+def test_a_reader_that_fails_leaves_nobody_waiting(monkeypatch, caplog, where):
+    def fails(*_):
+        raise ValueError("nobody foresaw it")
+
+    monkeypatch.setattr(*where, fails)
+    with VerificationPool(1) as pool:
+        verdict = pool.submit(math_problem("m", "1"), 0, boxed(1)).result(BOUND_S)
+        assert (verdict.verdict, verdict.reason) == ("unjudged", "infra")
+        assert "ValueError: nobody foresaw it" in caplog.text
+        with pytest.raises(RuntimeError):
+            pool.submit(math_problem("m", "1"), 0, boxed(1))
 
 
 def test_workers_must_be_positive():
