@@ -70,12 +70,19 @@ class Crew:
         self.slots: list[Slot] = []
         self.warm: list[str] = []  # verifiers that workers load before a task needs them
         self.failed_starts = 0
+        self.missing = ""  # why there are fewer workers than asked for
         self.loaded = world == "bare"  # a worker has loaded what all must load
         self._settings = settings
         self._message = message
 
     def full_size(self) -> int:
         return self.size + STANDING_BY[self.world]
+
+    def shrink(self, reason: str) -> None:
+        """Goes on with one worker less."""
+        self.size -= 1
+        self.failed_starts = 0
+        self.missing = reason
 
     def start(self) -> Slot:
         ours, theirs = socket.socketpair()

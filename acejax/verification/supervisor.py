@@ -172,6 +172,7 @@ class Supervisor:
         if not crew.loaded:
             crew.loaded = True
             self.tell({"loaded": True})
+            self.tell_of_fewer(crew)
         self.warm_up(slot)
 
     def hear_verdict(self, slot: Slot, task: Task, message: dict[str, Any]) -> None:
@@ -219,25 +220,39 @@ class Supervisor:
     def replace(self, slot: Slot, failure: str, detail: str = "") -> None:
         """Ends a worker, starts another, and has its task tried again, or gives the task up."""
         self.end(slot)
-        if not slot.ready:
-            self.count_failed_start(slot, failure, detail)
+        start_another = slot.ready or self.may_start_again(slot, failure, detail)
         if slot.task is not None:
             self.fail(slot.crew, slot.task, failure, detail)
-        self.welcome(slot.crew.start())
+        if start_another:
+            self.welcome(slot.crew.start())
 
-    def count_failed_start(self, slot: Slot, failure: str, detail: str) -> None:
-        """Ends the pool when workers do not start, or when the user's rewards cannot be loaded even once."""
+    def may_start_again(self, slot: Slot, failure: str, detail: str) -> bool:
+        """Whether another worker is started for one that did not start.
+
+        A crew of rewards does with fewer while it has any: what a reward loads may have room only once. Ends the pool
+        when no worker starts, or when the user's rewards cannot be loaded even once.
+        """
         crew = slot.crew
         if slot.loading and not detail:
             detail = f"reward '{slot.loading}': its process {SAID.get(failure, failure)} while it was loaded"
-        if not crew.loaded:
-            self.tell({"refused": detail or f"the rewards' worker failed before it loaded one: {failure}"})
-            raise EOFError
         crew.failed_starts += 1
-        if crew.failed_starts >= MAX_FAILED_STARTS:
+        if crew.loaded and crew.failed_starts < MAX_FAILED_STARTS:
+            return True
+        if crew.world == "user" and crew.slots:
+            crew.shrink(detail or failure)
+            self.tell_of_fewer(crew)
+            return False
+        if crew.loaded:
             found = f" ({detail})" if detail else ""
             self.tell({"notice": f"the verification workers do not start{found}; the pool gives up"})
-            raise EOFError
+        else:
+            self.tell({"refused": detail or f"the rewards' worker failed before it loaded one: {failure}"})
+        raise EOFError
+
+    def tell_of_fewer(self, crew: Crew) -> None:
+        """Says that workers are missing, once the pool is known to go on without them."""
+        if crew.loaded and crew.missing:
+            self.tell({"notice": f"not every worker of the rewards starts ({crew.missing}); the others go on without"})
 
     def fail(self, crew: Crew, task: Task, failure: str, detail: str) -> None:
         task.failures.append(failure)

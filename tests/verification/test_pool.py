@@ -16,10 +16,10 @@ import acejax
 from acejax.errors import UserError
 from acejax.problems.problem import Problem
 from acejax.verification import pool as pool_module
-from acejax.verification.crew import NEVER, Slot, Task
+from acejax.verification.crew import NEVER, Crew, Slot, Task
 from acejax.verification.parts import Asked
 from acejax.verification.pool import VerificationPool
-from acejax.verification.supervisor import Supervisor
+from acejax.verification.supervisor import MAX_FAILED_STARTS, Supervisor
 from acejax.verification.verifier import Settings
 from acejax.verification.wire import Order, contents_of, order_of, pack
 
@@ -217,6 +217,23 @@ def test_a_task_that_failed_is_never_stranded(monkeypatch):
     crew.queue.append(task(2))
     supervisor.deal()
     assert held(crew) == [2, 1]
+
+
+def test_a_crew_of_rewards_shrinks_where_workers_do_not_start(monkeypatch):
+    """Only the last one's failing for good ends the pool; the ordinary crew never shrinks."""
+    supervisor, told = supervisor_that_tells(monkeypatch)
+    crew = supervisor.crews["user"] = Crew("user", SETTINGS)
+    crew.loaded = True
+    crew.slots.append(Slot(crew, None, Wire(), NEVER, ready=True))
+    failing = Slot(crew, None, Wire(), NEVER)
+    assert all(supervisor.may_start_again(failing, "crash", "no room") for _ in range(MAX_FAILED_STARTS - 1))
+    assert not supervisor.may_start_again(failing, "crash", "no room")
+    assert crew.size == SETTINGS.workers - 1
+    assert [*told[0]] == ["notice"] and "no room" in told[0]["notice"]
+    crew.slots.clear()
+    with pytest.raises(EOFError):
+        for _ in range(MAX_FAILED_STARTS):
+            assert supervisor.may_start_again(failing, "crash", "no room")
 
 
 def test_workers_are_recycled_by_count_and_by_memory():

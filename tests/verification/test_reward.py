@@ -282,6 +282,30 @@ def test_what_cannot_be_called_is_refused_at_once(reward, words):
         VerificationPool(1, rewards=["made_reward:length", reward])
 
 
+LOADS_ONCE = """
+import os, time
+try:
+    os.mkdir("taken")
+    time.sleep(1)
+except FileExistsError:
+    raise MemoryError("no room for a second model") from None
+
+def pid(solution_str):
+    return os.getpid()
+"""
+
+
+def test_a_reward_that_has_room_in_one_worker_alone_goes_on_there(tmp_path, caplog):
+    """Whichever worker is first to say how its loading went; the others' end is no end of the pool."""
+    (tmp_path / "loads_once.py").write_text(LOADS_ONCE)
+    with VerificationPool(2, rewards=["loads_once:pid"]) as pool:
+        wait_until(lambda: "not every worker of the rewards starts" in caplog.text)
+        assert "no room for a second model" in caplog.text
+        verdicts = [pool.submit(MATH, i, RIGHT, {"verifier": 1.0, "loads_once:pid": 1.0}) for i in range(4)]
+        assert {verdict.result(BOUND_S).verdict for verdict in verdicts} == {"correct"}
+        assert len(workers_of(pool, "user")) == 1
+
+
 @pytest.mark.parametrize(
     ("result", "outcome"),
     [
