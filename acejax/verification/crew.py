@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ LOAD_BOUND_S = {"bare": 120.0, "user": 300.0}  # until a worker has loaded what 
 STANDING_BY = {"bare": 1, "user": 0}  # workers beyond those that may be busy; a user's may hold a model each
 # What Python reads as it starts. A worker of a user's world gets it at its start, all else later.
 FOR_THE_START = ("PYTHONHASHSEED", "PYTHONUTF8", "PYTHONWARNINGS", "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")
+IO_BOUND_S = 5  # for which a worker's socket may take or give no byte in the middle of a message
 NEVER = float("inf")
 
 
@@ -48,6 +50,11 @@ class Slot:
 
     def expect(self, seconds: float) -> None:
         self.must_answer = time.monotonic() + seconds
+
+    def awaits(self, message: dict[str, Any]) -> bool:
+        """Whether a message is of the task it holds, or of none; a process forked in a reward may answer twice."""
+        number = message.get("number")
+        return number is None or (self.task is not None and self.task.order.number == number)
 
     def resident_bytes(self) -> int:
         try:
@@ -102,6 +109,9 @@ class Crew:
             env=os.environ | self._environment(),
         )
         theirs.close()
+        # A worker that neither reads on nor ends what it began to say counts as dead: nobody else may wait for it.
+        for timeout in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
+            ours.setsockopt(socket.SOL_SOCKET, timeout, struct.pack("ll", IO_BOUND_S, 0))
         slot = Slot(self, process, Connection(ours.detach()), time.monotonic() + self.load_bound_s)
         self.slots.append(slot)
         return slot

@@ -34,6 +34,7 @@ MAX_FAILED_STARTS = 5
 # Of one task, before it is given up. Whoever kills workers at random may hit one task again.
 MAX_FAILURES, MAX_CRASHES = 2, 4
 SAID = {"crash": "died", "timeout": "gave no answer in time", "slow to load": "was too slow"}  # of a worker
+MAX_MESSAGE_BYTES = 1 << 20  # from a worker; what claims to be longer is no message
 MAX_CLOSE_CALLS = 16  # how many wait, before the other tasks wait for them
 
 
@@ -144,10 +145,14 @@ class Supervisor:
         if slot not in slot.crew.slots:  # it was ended by what another message caused
             return
         try:
-            message = json.loads(slot.conn.recv_bytes())
+            message = json.loads(slot.conn.recv_bytes(MAX_MESSAGE_BYTES))
         except (EOFError, OSError, ValueError):
             self.replace(slot, "crash")
             return
+        if slot.awaits(message):
+            self.take_in(slot, message)
+
+    def take_in(self, slot: Slot, message: dict[str, Any]) -> None:
         if "ready" in message:
             self.hear_ready(slot)
         elif "loading" in message:

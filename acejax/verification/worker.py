@@ -10,8 +10,8 @@ more: the command line and the environment that a process starts with are open t
 The worker says {"ready"} when it can take tasks, or {"fatal": text} when it never can. It answers a task with {"begin"}
 once the verifier is loaded, so that the deadline covers the check alone, then with one of {"verdict", "reason",
 "score", "close_call", "detail", "seconds"}, {"infra": detail} when the verifier failed, and {"fatal": text} when
-somebody must mend something first. {"notice": text} is for the person who reads the log. An order to load and no more
-is answered by {"ready"}.
+somebody must mend something first; each holds the order's "number". {"notice": text} is for the person who reads the
+log. An order to load and no more is answered by {"ready"}.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from acejax.errors import UserError
 from acejax.verification.programs import confine
 from acejax.verification.verifier import Finding, Judge, Settings
 from acejax.verification.verifiers import verifier_named
-from acejax.verification.wire import contents_of, order_of
+from acejax.verification.wire import Order, contents_of, order_of
 
 MEMO_SIZE = 1024  # findings kept, by task and extracted answer: the answers of a group repeat
 MEMORY_BYTES = 4 << 30
@@ -68,13 +68,16 @@ class Worker:
             with contextlib.suppress(Exception):  # a task will meet the same fault, and tell
                 self.load(order.verifier)
             return {"ready": True}
+        return self.result(order, frame) | {"number": order.number}
+
+    def result(self, order: Order, frame: bytes) -> dict[str, Any]:
         try:
             judge = self.load(order.verifier)
         except UserError as error:
             return {"fatal": str(error)}
         except Exception as error:
             return _infra(error)
-        self.send({"begin": True})
+        self.send({"begin": True, "number": order.number})
         began = time.monotonic()
         try:
             task, response = contents_of(frame)
@@ -138,6 +141,9 @@ def main() -> None:
         return
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     worker = Worker(Connection(int(handle)), Settings(**json.loads(settings)))
+    # Neither what a reward starts nor what it forks may answer in our place, or keep the socket open after our end.
+    os.set_inheritable(int(handle), False)
+    os.register_at_fork(after_in_child=worker.conn.close)
     if world == "bare":
         _limit_memory()
     else:

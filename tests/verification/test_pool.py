@@ -166,10 +166,15 @@ def test_a_task_is_given_up_as_its_order_says(monkeypatch, failures, verdict, re
 
 
 class Wire:
-    """A worker's socket that takes everything."""
+    """A worker's socket that takes everything, and gives what the worker `said`."""
+
+    said = b""
 
     def send_bytes(self, data):
         pass
+
+    def recv_bytes(self, maxlength):
+        return self.said
 
 
 def crew_of(monkeypatch, *judged, starting=0):
@@ -177,6 +182,7 @@ def crew_of(monkeypatch, *judged, starting=0):
     supervisor, _ = supervisor_that_tells(monkeypatch)
     crew = supervisor.crews["bare"]
     crew.size = len(judged) + starting
+    monkeypatch.setattr(crew, "is_worn", lambda slot: False)
     crew.slots += [Slot(crew, None, Wire(), NEVER, ready=True, judged=count) for count in judged]
     crew.slots += [Slot(crew, None, Wire(), NEVER) for _ in range(starting)]
     return supervisor, crew
@@ -234,6 +240,20 @@ def test_a_crew_of_rewards_shrinks_where_workers_do_not_start(monkeypatch):
     with pytest.raises(EOFError):
         for _ in range(MAX_FAILED_STARTS):
             assert supervisor.may_start_again(failing, "crash", "no room")
+
+
+def test_an_answer_to_another_task_is_dropped(monkeypatch):
+    supervisor, crew = crew_of(monkeypatch, 1)
+    slot = crew.slots[0]
+    supervisor.hand(slot, task(7))
+    verdict = {"verdict": "correct", "reason": "ok", "seconds": 1.0}
+    messages = [verdict | {"number": 6}, verdict | {"number": 7}, verdict | {"number": 7}, {"infra": "x", "number": 7}]
+    told = []
+    monkeypatch.setattr(supervisor, "tell", told.append)
+    for message in messages:
+        slot.conn.said = json.dumps(message).encode()
+        supervisor.hear(slot)
+    assert told == [verdict | {"number": 7, "failures": 0}] and crew.slots == [slot]
 
 
 def test_workers_are_recycled_by_count_and_by_memory():

@@ -282,6 +282,73 @@ def test_what_cannot_be_called_is_refused_at_once(reward, words):
         VerificationPool(1, rewards=["made_reward:length", reward])
 
 
+ODD = """
+import os, time
+
+def pid(solution_str):
+    return os.getpid()
+
+def leaves_a_child(solution_str):
+    if os.fork() == 0:
+        time.sleep(600)
+    return os.getpid()
+
+def starts_a_program(solution_str):
+    os.system("sleep 600 &")
+    return os.getpid()
+
+def answers_twice(solution_str):
+    return float(solution_str) + (os.fork() == 0)
+
+def writes(solution_str):
+    for handle in range(3, 20):
+        try:
+            if os.readlink(f"/proc/self/fd/{handle}").startswith("socket"):
+                os.write(handle, solution_str.encode())
+        except OSError:
+            pass
+    return 0.5
+"""
+
+
+def pool_of_odd(tmp_path, *names):
+    (tmp_path / "odd.py").write_text(ODD)
+    return VerificationPool(1, rewards=[f"odd:{name}" for name in names])
+
+
+def test_a_worker_that_does_not_read_keeps_nobody_else_waiting(tmp_path):
+    with pool_of_odd(tmp_path, "pid") as pool:
+        weights = {"odd:pid": 1.0}
+        stopped = int(pool.submit(MATH, 0, "r", weights).result(BOUND_S).score)
+        os.kill(stopped, signal.SIGSTOP)
+        graded = pool.submit(MATH, 0, "r" * (1 << 20), weights)
+        assert pool.submit(MATH, 0, RIGHT).result(BOUND_S).verdict == "correct"
+        assert graded.result(BOUND_S).score != stopped
+
+
+@pytest.mark.parametrize("noise", ["noise that claims to be long", "\0\0\0\x50half", "\0\0\x7f\x7fhalf"])
+def test_a_reward_that_writes_to_its_worker_s_socket_stops_nobody_else(tmp_path, noise):
+    with pool_of_odd(tmp_path, "writes") as pool:
+        graded = pool.submit(MATH, 0, noise, {"odd:writes": 1.0})
+        assert pool.submit(MATH, 0, RIGHT).result(BOUND_S).verdict == "correct"
+        assert not graded.done() or graded.result().reason == "infra:odd:writes"
+
+
+@pytest.mark.parametrize("reward", ["leaves_a_child", "starts_a_program"])
+def test_the_end_of_a_worker_shows_though_what_it_started_lives(tmp_path, reward):
+    with pool_of_odd(tmp_path, reward) as pool:
+        weights = {f"odd:{reward}": 1.0}
+        worker = int(pool.submit(MATH, 0, "r", weights).result(BOUND_S).score)
+        os.kill(worker, signal.SIGKILL)
+        assert pool.submit(MATH, 0, "r", weights).result(BOUND_S).score != worker
+
+
+def test_a_fork_of_a_reward_s_worker_answers_nothing(tmp_path):
+    with pool_of_odd(tmp_path, "answers_twice") as pool:
+        futures = [pool.submit(MATH, number, str(number), {"odd:answers_twice": 1.0}) for number in range(8)]
+        assert [future.result(BOUND_S).score for future in futures] == [float(number) for number in range(8)]
+
+
 LOADS_ONCE = """
 import os, time
 try:
