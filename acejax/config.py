@@ -167,7 +167,7 @@ class GrpoStage(StageBase):
     overlong: Literal["zero", "mask"] = "zero"
     aggregation: Literal["token", "group"] = "token"
     permute_verdicts: bool = False
-    rewards: dict[str, float] | None = None
+    rewards: dict[str, pydantic.FiniteFloat] | None = None
 
     @pydantic.field_validator("rewards")
     @classmethod

@@ -18,6 +18,7 @@ exception mean unjudged.
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib
 import inspect
 import json
@@ -87,7 +88,7 @@ def load(reward: str) -> Call:
         taken = {key: value for key, value in arguments.items() if takes_all or key in parameters}
         result = function(**taken)
         if inspect.isawaitable(result):
-            return asyncio.run(_awaited(result))
+            return _runner().run(_awaited(result))
         return result
 
     def call_verl(problem: Problem, response: str) -> Any:
@@ -124,6 +125,12 @@ def _needed(parameters: Mapping[str, inspect.Parameter]) -> list[str]:
     """The parameters that a call cannot leave out."""
     named = [one for one in parameters.values() if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
     return [one.name for one in named if one.default is one.empty]
+
+
+@functools.cache
+def _runner() -> asyncio.Runner:
+    """The one event loop of this process: what a module keeps between calls, such as a client, belongs to its loop."""
+    return asyncio.Runner()
 
 
 async def _awaited(result: Awaitable[Any]) -> Any:

@@ -4,7 +4,7 @@ replaces.
 Run as a module by `pool.py` with its socket, the trainer's pid and the settings as JSON. Every wait blocks, so an idle
 pool uses no CPU. A task whose worker fails or outlives the task's deadline is tried once more, one whose worker dies up
 to three times, on a fresh worker. Failing again gives it up: its order says as what. A close call runs once more while
-no other task does, and that run counts. When the trainer ends, by whatever means, everything here ends.
+no other task of its crew does, and that run counts. When the trainer ends, by whatever means, everything here ends.
 
 Where users' rewards take part, their workers are a crew of their own, and the first message on the socket is what those
 workers are to see. {"loaded"} tells the trainer that one of them is ready, {"refused": text} that none ever will be.
@@ -115,15 +115,16 @@ class Supervisor:
         if any(slot.task and slot.task.first for slot in busy):
             return
         if self.settling:
-            self.settle(busy)
+            self.settle()
             return
         for crew in crews:
             self.deal_to(crew)
 
-    def settle(self, busy: list[Slot]) -> None:
-        """Starts one close call, once nothing else runs."""
-        idle = self.crews[self.close_calls[0].order.world].idle()
-        if idle and not busy:
+    def settle(self) -> None:
+        """Starts one close call, once nothing else of its crew runs: a reward may wait for a service, at no cost."""
+        crew = self.crews[self.close_calls[0].order.world]
+        idle = crew.idle()
+        if idle and not crew.busy():
             self.hand(idle[0], self.close_calls.popleft())
 
     def deal_to(self, crew: Crew) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -48,12 +49,17 @@ def combined(parts: Mapping[str, Verdict], weights: Mapping[str, float]) -> Verd
     """One verdict of the verdicts that each name in `weights` (OURS, or a reward) gave on one completion.
 
     The score is the sum of weight times reward, in the order of `weights`. OURS says what is correct where it takes
-    part, else the first reward. A part that is unjudged makes the whole unjudged, for its reason. `seconds` add up.
+    part, else the first reward. A part that is unjudged makes the whole unjudged, for its reason, and so does
+    a score that is no finite number. `seconds` add up.
     """
     seconds = sum(part.seconds for part in parts.values())
     for name in weights:
         if parts[name].verdict == "unjudged":
             return replace(parts[name], seconds=seconds, score=None)
-    score = sum(weight * parts[name].reward for name, weight in weights.items())
     leading = OURS if OURS in weights else next(iter(weights))
+    terms = {name: weight * parts[name].reward for name, weight in weights.items()}
+    score = sum(terms.values())
+    if not math.isfinite(score):
+        culprit = next((name for name, term in terms.items() if not math.isfinite(term)), leading)
+        return replace(parts[culprit], verdict="unjudged", reason=f"no_score:{culprit}", seconds=seconds, score=None)
     return replace(parts[leading], seconds=seconds, score=float(score))

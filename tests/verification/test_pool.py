@@ -256,6 +256,17 @@ def test_an_answer_to_another_task_is_dropped(monkeypatch):
     assert told == [verdict | {"number": 7, "failures": 0}] and crew.slots == [slot]
 
 
+def test_a_slow_reward_does_not_hold_up_a_close_call(monkeypatch):
+    supervisor, crew = crew_of(monkeypatch, 1)
+    rewards = supervisor.crews["user"] = Crew("user", SETTINGS)
+    rewards.slots.append(Slot(rewards, None, Wire(), NEVER, ready=True, task=task(1)))
+    close_call = task(2)
+    close_call.first = {"verdict": "correct"}
+    supervisor.close_calls.append(close_call)
+    supervisor.deal()
+    assert held(crew) == [2]
+
+
 def test_workers_are_recycled_by_count_and_by_memory():
     for limits in ({"recycle_after": 3}, {"recycle_mb": 1}):
         with VerificationPool(1, **limits) as pool:

@@ -10,10 +10,12 @@ import sys
 from concurrent.futures import Future
 from pathlib import Path
 
+import pydantic
 import pytest
 from processes import BOUND_S, lives, wait_all_gone, wait_until, workers_of
 
 import acejax
+from acejax.config import GrpoStage
 from acejax.errors import UserError
 from acejax.problems.problem import Problem
 from acejax.verification.pool import VerificationPool
@@ -173,6 +175,12 @@ def test_a_weight_of_something_unknown_is_refused(weights):
         pool.submit(MATH, 0, RIGHT, weights)
 
 
+@pytest.mark.parametrize("weight", [float("inf"), float("nan")])
+def test_a_stage_s_weight_is_finite(weight):
+    with pytest.raises(pydantic.ValidationError, match=r"rewards.verifier\n +Input should be a finite number"):
+        GrpoStage.model_validate({"kind": "grpo", "rewards": {"verifier": weight}})
+
+
 def test_weights_of_nothing_are_refused():
     with VerificationPool(1) as pool, pytest.raises(UserError, match="empty"):
         pool.submit(MATH, 0, RIGHT, {})
@@ -283,10 +291,18 @@ def test_what_cannot_be_called_is_refused_at_once(reward, words):
 
 
 ODD = """
-import os, time
+import asyncio, os, time
 
 def pid(solution_str):
     return os.getpid()
+
+client = None
+
+async def keeps_a_client(solution_str):
+    global client
+    client = client or asyncio.get_running_loop()
+    client.call_soon(print)
+    return float(client is asyncio.get_running_loop())
 
 def leaves_a_child(solution_str):
     if os.fork() == 0:
@@ -332,6 +348,12 @@ def test_a_reward_that_writes_to_its_worker_s_socket_stops_nobody_else(tmp_path,
         graded = pool.submit(MATH, 0, noise, {"odd:writes": 1.0})
         assert pool.submit(MATH, 0, RIGHT).result(BOUND_S).verdict == "correct"
         assert not graded.done() or graded.result().reason == "infra:odd:writes"
+
+
+def test_what_an_async_reward_keeps_between_calls_stays_of_use(tmp_path):
+    with pool_of_odd(tmp_path, "keeps_a_client") as pool:
+        futures = [pool.submit(MATH, number, "r", {"odd:keeps_a_client": 1.0}) for number in range(3)]
+        assert [future.result(BOUND_S).reason for future in futures] == ["ok"] * 3
 
 
 @pytest.mark.parametrize("reward", ["leaves_a_child", "starts_a_program"])

@@ -35,5 +35,18 @@ def test_one_unjudged_part_is_the_whole():
     assert combined(parts, {"verifier": 1.0, "a:f": 0.0}) == Verdict("m", 2, "unjudged", "timeout:a:f", 5.0)
 
 
+@pytest.mark.parametrize(
+    ("weights", "scores", "name"),
+    [
+        ({"verifier": 1.0, "a:f": 10.0}, {"a:f": 1e308}, "a:f"),
+        ({"a:f": 1.0, "verifier": float("nan")}, {"a:f": 1.0}, "verifier"),
+        ({"b:f": 1.0, "a:f": 1.0}, {"a:f": 1e308, "b:f": 1e308}, "b:f"),
+    ],
+)
+def test_a_score_that_is_not_finite_is_none(weights, scores, name):
+    parts = {one: part("correct", score=scores.get(one)) for one in weights}
+    assert combined(parts, weights) == Verdict("m", 2, "unjudged", f"no_score:{name}", 2.0)
+
+
 def test_the_verifier_alone_gets_a_score():
     assert combined({"verifier": part("correct")}, {"verifier": 1.0}) == Verdict("m", 2, "correct", "ok", 1.0, 1.0)
