@@ -179,8 +179,10 @@ class VerificationPool:
         asked = Asked(problem.id, sample, _finite(weights))
         asked.future.set_running_or_notify_cancel()
         content = response.encode("utf-8", "replace")
+        # All of them before the first is sent: what cannot be written as JSON fails here.
+        tasks = {name: json.dumps(verifier.task(problem)).encode() for name, verifier in parts.items()}
         for name, verifier in parts.items():
-            self._ask(asked, name, verifier, problem, content)
+            self._ask(asked, name, verifier, problem, tasks[name], content)
         return asked.future
 
     def _verifier(self, name: str, problem: Problem) -> Verifier:
@@ -194,9 +196,16 @@ class VerificationPool:
             raise UserError(f"{problem.id}: field 'domain' is {problem.domain!r}, which no verifier knows; use {known}")
         return VERIFIERS[problem.domain]
 
-    def _ask(self, asked: Asked, part: str, verifier: Verifier, problem: Problem, response: bytes) -> None:
+    def _ask(
+        self,
+        asked: Asked,
+        part: str,
+        verifier: Verifier,
+        problem: Problem,
+        task: bytes,
+        response: bytes,
+    ) -> None:
         """Sends one part of a completion to the supervisor, as soon as there is room for it."""
-        task = json.dumps(verifier.task(problem)).encode()
         size = len(task) + len(response)
         with self._room:
             while self._is_full(size):

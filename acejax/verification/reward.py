@@ -51,7 +51,7 @@ class RewardJudge:
         try:
             problem = Problem.from_record(task, "task")
             verdict, reason, score = verdict_of(self._call(problem, answer))
-        except Exception as error:  # the function's fault, not the policy's
+        except BaseException as error:  # the function's fault, not the policy's; SystemExit and CancelledError too
             kind = type(error).__name__
             detail = f"reward '{self._name}': {kind}: {error}"
             return Finding("unjudged", f"reward_error:{self._name}:{kind}", detail=detail[:MAX_DETAIL])

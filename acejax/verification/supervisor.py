@@ -22,7 +22,7 @@ import sys
 import time
 from collections import deque
 from dataclasses import replace
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from acejax.verification.crew import NEVER, Crew, Slot, Task
@@ -35,6 +35,7 @@ MAX_FAILED_STARTS = 5
 MAX_FAILURES, MAX_CRASHES = 2, 4
 SAID = {"crash": "died", "timeout": "gave no answer in time", "slow to load": "was too slow"}  # of a worker
 MAX_MESSAGE_BYTES = 1 << 20  # from a worker; what claims to be longer is no message
+MAX_WAIT_S = 86400.0  # a selector takes no more than some weeks
 MAX_CLOSE_CALLS = 16  # how many wait, before the other tasks wait for them
 
 
@@ -79,7 +80,7 @@ class Supervisor:
         soonest = min((slot.must_answer for slot in self.slots()), default=NEVER)
         timeout = None
         if soonest != NEVER:
-            timeout = max(0.0, soonest - time.monotonic())
+            timeout = min(max(0.0, soonest - time.monotonic()), MAX_WAIT_S)
         for key, _ in self.selector.select(timeout):
             if isinstance(key.data, Slot):
                 self.hear(key.data)
@@ -303,6 +304,17 @@ def _end(*_: object) -> None:
     raise Terminated
 
 
+def _users_world(parent: Connection, parent_pid: int) -> bytes:
+    """The first message on the socket. Raises EOFError where the parent ends first; a forked relative may hold it."""
+    ended = os.pidfd_open(parent_pid)
+    try:
+        if os.getppid() != parent_pid or parent not in wait([parent, ended]):
+            raise EOFError
+    finally:
+        os.close(ended)
+    return parent.recv_bytes()
+
+
 def main() -> None:
     confine.libc.prctl(confine.PR_SET_DUMPABLE, 0, 0, 0, 0)
     confine.libc.prctl(confine.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -314,8 +326,8 @@ def main() -> None:
     message = b""
     if settings.rewards:
         try:
-            message = parent.recv_bytes()
-        except (EOFError, Terminated):
+            message = _users_world(parent, parent_pid)
+        except (EOFError, OSError, Terminated):
             return
     Supervisor(parent, settings, message).run(parent_pid)
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing import Pipe
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from acejax.verification import pool as pool_module
 from acejax.verification.crew import NEVER, Crew, Slot, Task
 from acejax.verification.parts import Asked
 from acejax.verification.pool import VerificationPool
-from acejax.verification.supervisor import MAX_FAILED_STARTS, Supervisor
+from acejax.verification.supervisor import MAX_FAILED_STARTS, Supervisor, _users_world
 from acejax.verification.verifier import Settings
 from acejax.verification.wire import Order, contents_of, order_of, pack
 
@@ -339,7 +340,9 @@ def test_chaos(count):
             future.add_done_callback(lambda _, i=i: answered.append(i))
             futures.append(future)
         inside, killed, next_kill = set(), 0, 10
+        end = time.monotonic() + BOUND_S + count
         while (judged := sum(pool.stats()[name] for name in ("judged", "unjudged"))) < count:
+            assert time.monotonic() < end, f"{judged} of {count} were judged"
             if judged >= next_kill:
                 inside |= descendants(pool._supervisor.pid)
                 if running := workers_of(pool):
@@ -500,6 +503,22 @@ def test_a_reader_that_fails_leaves_nobody_waiting(monkeypatch, caplog, where):
         assert "ValueError: nobody foresaw it" in caplog.text
         with pytest.raises(RuntimeError):
             pool.submit(math_problem("m", "1"), 0, boxed(1))
+
+
+def test_a_deadline_may_be_very_long():
+    with VerificationPool(1, math_deadline_s=1e10) as pool:
+        assert pool.submit(math_problem("m", "x+1"), 0, boxed("1+x")).result(BOUND_S).verdict == "correct"
+
+
+def test_a_parent_that_ends_before_it_says_anything_is_seen(monkeypatch):
+    """The other end of the socket stays open, as it does where a forked relative of the parent holds it."""
+    ours, theirs = Pipe()
+    parent = subprocess.Popen(["sleep", "600"])
+    monkeypatch.setattr(os, "getppid", lambda: parent.pid)
+    parent.kill()
+    with ours, theirs, pytest.raises(EOFError):
+        _users_world(theirs, parent.pid)
+    parent.wait()
 
 
 def test_workers_must_be_positive():
