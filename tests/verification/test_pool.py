@@ -483,7 +483,7 @@ def test_idle_pool_never_wakes():
         wait_until(slept_for_a_second)
 
 
-@pytest.mark.parametrize("weight", ["much", None, 10**400, float("nan"), float("-inf")])
+@pytest.mark.parametrize("weight", ["much", None, 10**400, float("nan"), float("-inf")], ids=lambda one: str(one)[:9])
 def test_a_weight_that_is_no_finite_number_is_refused(weight):
     with VerificationPool(1) as pool:
         with pytest.raises(UserError, match=r"weight of 'verifier' is .*; give a finite number"):
