@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from acejax import __version__
 from acejax.config import MEMORY_LIMIT_MB, TIME_LIMIT_S
 from acejax.config_files import dump_yaml, load_config
 from acejax.errors import UserError
@@ -23,12 +24,28 @@ from acejax.progress import progress_bar
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     help=__doc__.split(".")[0] if __doc__ else "",
 )
 
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="A run's configuration.")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, for example seed=1.")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"acejax {__version__}")
+        raise typer.Exit
+
+
+@app.callback(help=__doc__.split(".")[0] if __doc__ else "")
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print it.")
+    ] = False,
+) -> None:
+    """Options of the program itself."""
 
 
 @app.command()

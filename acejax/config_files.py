@@ -1,7 +1,8 @@
 """Configuration files: YAML with `extends`, dotted overrides, and the origin of every value.
 
 `load_config` merges the files of an `extends` chain and the overrides key by key, remembers where each value came from,
-and validates the whole; every error is a UserError that names the place. A stage set to null is removed.
+and validates the whole; every error is a UserError that names the place. A stage or an evaluation set that is null is
+removed; an empty mapping takes the place of what was there.
 """
 
 from __future__ import annotations
@@ -23,6 +24,19 @@ from acejax.errors import UserError
 
 class _Loader(yaml.SafeLoader):
     """YAML 1.1 reads 1e-6 as a string; here it is a number, as everyone who writes a learning rate expects."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """YAML lets a later key win without a word, whatever the earlier one said."""
+        seen: dict[Any, int] = {}
+        for key, _ in node.value:
+            line = key.start_mark.line + 1
+            if key.value in seen:
+                text = (
+                    f"key '{key.value}' stands at line {seen[key.value]} and again at line {line}; remove one of them"
+                )
+                raise yaml.constructor.ConstructorError(problem=text)
+            seen[key.value] = line
+        return super().construct_mapping(node, deep)
 
 
 _Loader.add_implicit_resolver(
@@ -64,11 +78,32 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), kind: type[Stri
         except yaml.YAMLError:
             value = raw
         nested = _nest(key.split("."), value)
+        _check_stage(tree, nested, text)
         _merge(tree, origins, nested, dict.fromkeys(_keys(nested, ()), "command line"), ())
-    stages = tree.get("stages")
-    if isinstance(stages, dict):
-        tree["stages"] = {name: stage for name, stage in stages.items() if stage is not None}
+    _drop_nulls(tree, "stages")
+    if isinstance(tree.get("evaluation"), dict):
+        _drop_nulls(tree["evaluation"], "sets")
     return _validated(tree, origins, kind), origins
+
+
+def _check_stage(tree: Mapping[str, Any], nested: Mapping[str, Any], text: str) -> None:
+    """Refuses an override of a stage that is not there: a new one has to say its kind."""
+    have = tree.get("stages") or {}
+    changes = nested.get("stages")
+    if not isinstance(changes, dict):
+        return
+    for name, change in changes.items():
+        if name in have or (isinstance(change, dict) and "kind" in change):
+            continue
+        near = difflib.get_close_matches(str(name), list(have), n=1, cutoff=0.5)
+        hint = f"did you mean '{near[0]}'?" if near else f"the stages are {', '.join(have)}"
+        raise UserError(f"override '{text}': there is no stage '{name}'; {hint}")
+
+
+def _drop_nulls(tree: dict[str, Any], key: str) -> None:
+    """Takes the entries out of a mapping that were set to null, and all of them where it is null itself."""
+    if key in tree and isinstance(tree[key] or {}, dict):
+        tree[key] = {name: value for name, value in (tree[key] or {}).items() if value is not None}
 
 
 def load_saved(path: Path, kind: type[Config]) -> Config:
@@ -143,7 +178,7 @@ def _merge(
 ) -> None:
     for key, value in top.items():
         here = ".".join((*path, str(key)))
-        if isinstance(value, dict) and isinstance(base.get(key), dict):
+        if isinstance(value, dict) and value and isinstance(base.get(key), dict):
             _merge(base[key], base_origins, value, origins, (*path, str(key)))
             continue
         base[key] = value

@@ -107,6 +107,10 @@ def declare(config: PolicyConfig) -> Params:
     )
 
 
+# What a message calls a logical axis.
+SAID = {"heads": "key/value heads", "mlp": "feed-forward width", "vocab": "vocabulary"}
+
+
 def shardings(config: PolicyConfig, mesh: Mesh, rules: Rules) -> Params:
     """Params with the NamedSharding of each weight at its leaf. Raises UserError where a weight does not divide over
     the mesh.
@@ -118,8 +122,8 @@ def shardings(config: PolicyConfig, mesh: Mesh, rules: Rules) -> Params:
             for axis in mesh_axes(part):
                 if size % mesh.shape[axis]:
                     raise UserError(
-                        f"mesh.{axis}={mesh.shape[axis]} does not divide the policy's {logical} ({size}); "
-                        f"choose a divisor of it"
+                        f"mesh.{axis}={mesh.shape[axis]} does not divide the policy's "
+                        f"{SAID.get(logical or '', logical)} ({size}); choose a divisor of it"
                     )
         return NamedSharding(mesh, spec)
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from acejax.config import ProblemSource, TraceSource
 from acejax.errors import UserError
 from acejax.problems import builtin
 from acejax.problems.problem import Problem, Trace
 from acejax.problems.readers import read_problems, read_traces
+
+
+def check_sources(sources: Iterable[ProblemSource | TraceSource]) -> None:
+    """Raises UserError where a file is not there."""
+    for source in sources:
+        if source.path is not None and not Path(source.path).is_file():
+            raise UserError(f"{source.path}: there is no such file; check the path")
 
 
 def gather_problems(sources: Sequence[ProblemSource], seed: int) -> list[Problem]:

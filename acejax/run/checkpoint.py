@@ -15,6 +15,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from acejax import host
+from acejax.errors import UserError
 from acejax.files import remove_folder, whole_folder
 from acejax.policy.transformer import Params
 
@@ -49,8 +50,21 @@ def prune(run: Path, keep: int, boundaries: Collection[int]) -> None:
 
 
 def load_host_state(run: Path, step: int) -> dict[str, Any]:
-    """The mapping that `save` was given."""
-    return json.loads((folder_of(run, step) / HOST_STATE).read_text())
+    """The mapping that `save` was given. Raises UserError, naming the file, where it is missing or torn."""
+    path = folder_of(run, step) / HOST_STATE
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: {_broken(error)}; remove {path.parent}, and an earlier checkpoint is taken") from None
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: holds no object; remove {path.parent}, and an earlier checkpoint is taken")
+    return found
+
+
+def _broken(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return "is empty or torn"
 
 
 def restore(run: Path, step: int, params: Any, optimizer_state: Any) -> tuple[Params, Any]:
@@ -61,8 +75,15 @@ def restore(run: Path, step: int, params: Any, optimizer_state: Any) -> tuple[Pa
         lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=a.sharding),
         {"params": params, "optimizer": optimizer_state},
     )
-    with ocp.StandardCheckpointer() as checkpointer:
-        found = checkpointer.restore(folder_of(run, step).absolute() / STATE, target)
+    path = folder_of(run, step) / STATE
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            found = checkpointer.restore(path.absolute(), target)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        raise UserError(
+            f"{path}: cannot be read ({reason}); remove {path.parent}, and an earlier checkpoint is taken"
+        ) from None
     return found["params"], found["optimizer"]
 
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from acejax.config import RunConfig
+from acejax.config_files import load_saved
 from acejax.errors import UserError
 from acejax.mesh import TRAINING, make_mesh
 from acejax.policy import port
 from acejax.policy.folder import OnBytes, Tensor, read_json, write_folder
 from acejax.policy.transformer import Params
 from acejax.run.source import Source, resolve, write_orbax
+
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def export_checkpoint(text: str, out: Path, dtype: str | None = None, progress: OnBytes | None = None) -> None:
@@ -77,36 +82,55 @@ def push(folder: Path, repository: str, private: bool) -> str:
 
 
 def _card(text: str, source: Source) -> str:
-    """The model card: where the weights come from, what was measured, and the run's configuration."""
-    lines = [
-        "---",
-        "library_name: transformers",
-        "---",
-        f"# {Path(text.partition('@')[0]).name}",
-        "",
-        f"Exported by acejax from `{text}`.",
-    ]
+    """The model card: where the weights come from, what was measured, and the run's configuration. Folders of the
+    machine that made it are left out.
+    """
+    name = Path(text.partition("@")[0]).name
+    base = _base_model(source)
+    head = ["---", "library_name: transformers", *([f"base_model: {base}"] if base else []), "---"]
+    lines = [*head, f"# {name}", "", f"Exported by acejax from `{name}`."]
     if source.run is None:
         return "\n".join(lines) + "\n"
     lines[-1] += f" Step {source.step}."
-    summary = source.run / "summary.json"
-    if summary.exists():
+    lines += _measured(source.run)
+    configuration = _without_folders((source.run / "config.yaml").read_text().rstrip())
+    return "\n".join([*lines, "", "```yaml", configuration, "```"]) + "\n"
+
+
+def _base_model(source: Source) -> str | None:
+    """The hub's name of the checkpoint that a run began with, where it has one."""
+    if source.run is None:
+        return None
+    init = load_saved(source.run / "config.yaml", RunConfig).init
+    if init is None:
+        return None
+    named = [init.partition("@")[0]]
+    if Path(init, "config.json").is_file():
+        named = [str(read_json(Path(init, "config.json")).get("_name_or_path", ""))]
+    return next((one for one in named if HUB_ID.fullmatch(one) and not Path(one).exists()), None)
+
+
+def _measured(run: Path) -> list[str]:
+    """The lines of summary.json and environment.json."""
+    lines = []
+    if (run / "summary.json").exists():
         lines += [
             "",
             "| stage | domain | k | avg@k | 95% interval | pass@k | problems |",
             "|---|---|---|---|---|---|---|",
         ]
-        for e in json.loads(summary.read_text()):
-            interval = f"{e['avg_low']:.3f} to {e['avg_high']:.3f}"
-            measures = f"{e['avg']:.3f} | {interval} | {e['pass']:.3f}"
-            lines.append(f"| {e['stage']} | {e['domain']} | {e['k']} | {measures} | {e['problems']} |")
-    environment = source.run / "environment.json"
-    if environment.exists():
-        made = json.loads(environment.read_text())
-        lines += [
-            "",
-            "Measured with "
-            + ", ".join(f"{key} {made[key]}" for key in ("seed", "device", "python", "jax") if key in made)
-            + ".",
-        ]
-    return "\n".join([*lines, "", "```yaml", (source.run / "config.yaml").read_text().rstrip(), "```"]) + "\n"
+        for entry in json.loads((run / "summary.json").read_text()):
+            interval = f"{entry['avg_low']:.3f} to {entry['avg_high']:.3f}"
+            measures = f"{entry['avg']:.3f} | {interval} | {entry['pass']:.3f}"
+            place = f"{entry['stage']} | {entry['domain']} | {entry['k']}"
+            lines.append(f"| {place} | {measures} | {entry['problems']} |")
+    if (run / "environment.json").exists():
+        made = json.loads((run / "environment.json").read_text())
+        said = [f"{key} {made[key]}" for key in ("seed", "device", "python", "jax") if key in made]
+        lines += ["", f"Measured with {', '.join(said)}."]
+    return lines
+
+
+def _without_folders(text: str) -> str:
+    """Absolute paths as their last part."""
+    return re.sub(r"(?<![\w./])[/~][^\s,'\"\]}]*/([^/\s,'\"\]}]+)", r"\1", text)

@@ -12,7 +12,7 @@ from acejax.config import GrpoStage
 from acejax.errors import UserError
 from acejax.grpo.batch import group_batch, permuted
 from acejax.grpo.packing import Item
-from acejax.problems.problem import Completion, checked_domain
+from acejax.problems.problem import Completion, Problem, checked_domain
 from acejax.problems.sources import gather_problems
 from acejax.rollout import Prompt, Rollout, Sample, rollout
 from acejax.training.curriculum import next_batch
@@ -36,7 +36,20 @@ def prepare(run: RunState, name: str, stage: GrpoStage) -> list[Prompt]:
             raise UserError(
                 f"problem '{problem.id}': tests of kind 'script' can be cheated; use them in evaluation only"
             )
+    _note_overlap(run, name, problems)
     return prompts_of(run.config, run.sampling.tokenizer, problems, f"stage '{name}'", run.note)
+
+
+def _note_overlap(run: RunState, name: str, problems: Sequence[Problem]) -> None:
+    """Says which evaluation sets ask what the stage trains on."""
+    trained = {problem.prompt.strip() for problem in problems}
+    for held_out in run.held_out:
+        shared = [one.problem.id for one in held_out.prompts if one.problem.prompt.strip() in trained]
+        if shared:
+            run.note(
+                f"stage '{name}' trains on {len(shared)} of {len(held_out.prompts)} problems of evaluation set "
+                f"'{held_out.name}' ({', '.join(shared[:3])}{', ...' if len(shared) > 3 else ''}): it is not held out"
+            )
 
 
 def step(run: RunState, name: str, stage: GrpoStage, prompts: Sequence[Prompt]) -> dict[str, Any]:
@@ -46,6 +59,8 @@ def step(run: RunState, name: str, stage: GrpoStage, prompts: Sequence[Prompt]) 
     # Batch: the next problems of the epoch, or the first of a new one.
     batch = next_batch([prompt.problem for prompt in prompts], stage, config.seed, host)
     chosen = [prompts[index] for index in batch.indices]
+    if batch.step == 0 and batch.excluded:
+        run.note(f"{name}, epoch {batch.epoch}: the filter leaves out {len(batch.excluded)} of {len(prompts)} problems")
 
     # Rollout: completions are verified while others are still being sampled.
     result = rollout(
@@ -94,6 +109,8 @@ def step(run: RunState, name: str, stage: GrpoStage, prompts: Sequence[Prompt]) 
             f"(update.gap_alarm={config.update.gap_alarm})"
         )
 
+    _warn_if_idle(run, bool(groups.advantages.any()))
+
     # Record: what a person reads, and what the curriculum goes by.
     host.rewards.append(groups.statistics["reward"])
     write_samples(run, chosen, result, name, host.generation + 1, config.logging.samples_per_step)
@@ -107,6 +124,16 @@ def step(run: RunState, name: str, stage: GrpoStage, prompts: Sequence[Prompt]) 
         **metrics,
         "seconds_update": seconds_update,
     }
+
+
+def _warn_if_idle(run: RunState, learned: bool) -> None:
+    """Says so when a step, the first of several in a row, had nothing to teach."""
+    run.idle = 0 if learned else run.idle + 1
+    if run.idle == 1:
+        run.console.warn(
+            f"step {run.host.generation}: the rewards of every group are equal, so there is nothing to learn from: "
+            "weight decay alone moves the weights"
+        )
 
 
 def _array(result: Rollout, value: Callable[[Sample], Any]) -> np.ndarray:

@@ -11,7 +11,6 @@ from typing import Any
 
 from acejax import mesh as meshes
 from acejax.config import GrpoStage, SftStage, Stage
-from acejax.errors import UserError
 from acejax.evaluation.evaluate import HeldOut, Protocol, evaluate
 from acejax.evaluation.summary import summary_of
 from acejax.grpo.update import initial_state
@@ -59,24 +58,26 @@ class Clock:
     said: set[str] = field(default_factory=set)  # stages of which a late lowering has been told
 
     def left(self, run: RunState) -> float | None:
-        """Steps to come, each as long as those of its stage so far, or of the latest stage that has been timed."""
-        if not self.steps:
+        """Seconds of the steps to come, each as long as those of its stage so far, or of the latest stage that has been
+        timed. The first steps of a stage, which wait for compilation, are left out.
+        """
+        warm = {name: seconds[WARM_STEPS:] for name, seconds in self.steps.items() if len(seconds) > WARM_STEPS}
+        if not warm:
             return None
-        latest = next(reversed(self.steps.values()))
+        latest = next(reversed(warm.values()))
         total = 0.0
         for name, stage in run.config.stages.items():
             if name in run.host.finished:
                 continue
             done = run.host.stage_step if name == run.host.stage else 0
-            total += max(stage.steps - done, 0) * median(self.steps.get(name, latest)[-TIMED_STEPS:])
+            total += max(stage.steps - done, 0) * median(warm.get(name, latest)[-TIMED_STEPS:])
         return total
 
 
 def train(run: RunState, until: str | None = None) -> bool:
     """Walks through the stages, up to and with `until`. Returns false if a signal ended it; the state is then saved."""
     stages = run.config.stages
-    if until is not None and until not in stages:
-        raise UserError(f"--until {until}: no such stage; the stages are {', '.join(stages)}")
+    _extend(run)
     _announce(run)
     wanted = list(stages) if until is None else list(stages)[: list(stages).index(until) + 1]
     left = [name for name in wanted if name not in run.host.finished]
@@ -91,6 +92,17 @@ def train(run: RunState, until: str | None = None) -> bool:
         run.console.warn(f"interrupted at step {run.host.generation}; saved. The same command goes on from here.")
         return False
     return True
+
+
+def _extend(run: RunState) -> None:
+    """Takes up the stage at which a finished run stands, where its `steps` have grown since."""
+    host = run.host
+    stage = run.config.stages.get(host.stage)
+    if stage is None or host.stage not in host.finished or host.stage_step >= stage.steps:
+        return
+    run.note(f"stage {host.stage} goes on: it had {host.stage_step} steps, and stages.{host.stage}.steps={stage.steps}")
+    del host.finished[host.stage]
+    host.measured = [boundary for boundary in host.measured if boundary != host.stage]
 
 
 def walk_stage(run: RunState, name: str, stage: Stage, data: Any, clock: Clock) -> None:
@@ -205,7 +217,7 @@ def _measure(run: RunState, held_out: HeldOut, split: str, stage: str) -> dict[s
     run.console.eval(record)
     if split == "full":
         count = 4 * run.config.logging.samples_per_step
-        write_samples(run, held_out.prompts, result, stage, run.host.generation, count)
+        write_samples(run, held_out.prompts, result, stage, run.host.generation, count, held_out.name)
     run.host.measuring.append(_measurement(run, held_out, split, stage))
     return record
 

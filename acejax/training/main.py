@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from acejax.config import RunConfig
+from acejax.errors import UserError
+from acejax.problems.sources import check_sources
 from acejax.report.page import write_report
 from acejax.run.console import RunConsole
 from acejax.run.folder import open_run
@@ -18,6 +20,7 @@ def train_in_folder(config: RunConfig, pool: VerificationPool, until: str | None
 
     Raises UserError for what the user can mend.
     """
+    _check_names(config, until)
     with open_run(config) as folder, RunConsole(folder / "log.txt") as console, Signals().held() as signals:
         records = Records(folder, config.logging.tensorboard)
         run = build_run(config, folder, pool, console, records, signals)
@@ -27,3 +30,13 @@ def train_in_folder(config: RunConfig, pool: VerificationPool, until: str | None
         console.closing_table(entries)
         console.say(f"report: {write_report(folder)}")
     return finished
+
+
+def _check_names(config: RunConfig, until: str | None) -> None:
+    """Refuses a stage and files that are not there, before the policy is loaded."""
+    if until is not None and until not in config.stages:
+        raise UserError(f"--until {until}: no such stage; the stages are {', '.join(config.stages)}")
+    for stage in config.stages.values():
+        check_sources([*getattr(stage, "problems", ()), *getattr(stage, "traces", ())])
+    for one in config.evaluation.sets.values():
+        check_sources(one.problems)

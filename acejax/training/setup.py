@@ -59,6 +59,10 @@ def build_run(
     if config.init is not None and not saved:
         source = resolve(config.init)
 
+    if saved and not (folder / "policy" / "config.json").exists():
+        raise UserError(
+            f"{folder / 'policy'}: is missing, but the run has checkpoints; copy it back from an export of the run"
+        )
     policy_folder = make_policy_folder(config, folder, source)
     port.read_config(policy_folder)  # an architecture that we do not have is named before its tokenizer is judged
     tokenizer = load_tokenizer(policy_folder)
@@ -98,6 +102,7 @@ def build_run(
         optimizer_state=optimizer_state,
         host=host,
         compiled=set(),
+        idle=0,
         pool=pool,
         console=console,
         records=records,

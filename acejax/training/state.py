@@ -44,6 +44,7 @@ class RunState:
     optimizer_state: Any
     host: HostState
     compiled: set[str]  # stages whose programs this process has made
+    idle: int  # steps in a row that had nothing to teach
     # The doors to the outside
     pool: VerificationPool
     console: RunConsole
@@ -92,7 +93,7 @@ def compile_update(run: RunState, name: str, stage: StageBase) -> None:
 def take_update(run: RunState, stage: StageBase, items: Sequence[Item], temperature: float) -> dict[str, Any]:
     """Packs the sequences and moves the weights once. Returns the metrics of `grpo.update`, and the learning rate.
 
-    Raises RuntimeError where the gradient is not finite; the last checkpoint is then untouched.
+    Raises UserError where the loss or its gradient is not finite; the last checkpoint is then untouched.
     """
     settings, host = run.config.update, run.host
     rows = pack(items, settings.rows, row_tokens(run, stage), run.sampling.pad_id, host.generation)
@@ -109,8 +110,12 @@ def take_update(run: RunState, stage: StageBase, items: Sequence[Item], temperat
         dtype=run.sampling.dtype,
         remat=settings.remat,
     )
-    if not math.isfinite(metrics["grad_norm"]):
-        raise RuntimeError(f"step {host.generation}: the gradient is not finite; the last checkpoint is untouched")
+    for name, what in (("nll", "loss"), ("grad_norm", "gradient")):
+        if not math.isfinite(metrics[name]):
+            raise UserError(
+                f"step {host.generation}: the {what} is not finite ({metrics[name]}); the last checkpoint is "
+                "untouched: look at the weights it began with, or lower the learning rate"
+            )
     host.update += 1
     return {**metrics, "learning_rate": rate}
 
@@ -134,10 +139,20 @@ def refuse_unjudged(run: RunState, result: Rollout) -> None:
     raise RuntimeError(f"step {run.host.generation}: {what}; the last checkpoint is untouched")
 
 
-def write_samples(run: RunState, prompts: Sequence[Prompt], result: Rollout, stage: str, step: int, count: int) -> None:
-    """Appends to samples.jsonl a sample of each of the first `count` prompts, another number for each."""
-    chosen = [group[index % len(group)] for index, group in enumerate(result.groups[:count])]
-    run.records.samples(_sample_record(prompt, one, stage, step) for prompt, one in zip(prompts, chosen, strict=False))
+def write_samples(
+    run: RunState, prompts: Sequence[Prompt], result: Rollout, stage: str, step: int, count: int, measured: str = ""
+) -> None:
+    """Appends `count` samples to samples.jsonl: one of each prompt, of another number each, then more of each.
+
+    `measured` is the evaluation set, where they are of one.
+    """
+    groups = result.groups
+    chosen = []
+    for number in range(min(count, sum(map(len, groups)))):
+        row, turn = number % len(groups), number // len(groups)
+        record = _sample_record(prompts[row], groups[row][(row + turn) % len(groups[row])], stage, step)
+        chosen.append(record | ({"set": measured} if measured else {}))
+    run.records.samples(chosen)
 
 
 def _sample_record(prompt: Prompt, sample: Sample, stage: str, step: int) -> dict[str, Any]:

@@ -134,5 +134,5 @@ def test_weights_do_not_depend_on_the_mesh_and_really_shard():
 
 
 def test_a_mesh_that_does_not_divide_the_weights_is_refused():
-    with pytest.raises(UserError, match="mesh.tensor=4 does not divide the policy's heads \\(2\\)"):
+    with pytest.raises(UserError, match="mesh.tensor=4 does not divide the policy's key/value heads \\(2\\)"):
         shardings(CONFIG, make_mesh(2, 4), TRAINING)

@@ -71,7 +71,7 @@ def test_graded_rewards_of_both_signatures_are_added_by_their_weights(train):
     code, folder = train(weights)
     assert code == 0
     samples = list(read_samples(folder))
-    assert len(samples) == 8
+    assert len(samples) == 32
     for sample in samples:
         text, right = sample["response"], sample["verdict"] == "correct"
         graded = 0.5 * (len(text) % 4 / 4) + 0.25 * (len(text) % 3 / 3) + 2.0 * ("1" in text)

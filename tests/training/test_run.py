@@ -313,7 +313,7 @@ def test_a_push_uploads_the_export_and_a_refusal_loses_nothing(base, tmp_path, c
         ),
         (["seed=many"], "'seed': Input should be a valid integer"),
         (["mesh={fsdp: 3, tensor: 2}"], "fsdp=3 x tensor=2 does not divide 8 devices"),
-        (["mesh={fsdp: 2, tensor: 4}"], "mesh.tensor=4 does not divide the policy's heads (2)"),
+        (["mesh={fsdp: 2, tensor: 4}"], "mesh.tensor=4 does not divide the policy's key/value heads (2)"),
         (["init=/nowhere/at/all"], "checkpoint /nowhere/at/all: no such folder"),
         (["stages.code.problems=[{path: /nowhere.jsonl}]"], "/nowhere.jsonl: there is no such file"),
         (
