@@ -7,12 +7,30 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
+from acejax.problems.formats.columns import ANSWER_FIELDS
 from acejax.problems.formats.common import refuse
 
 _FINAL = re.compile(r"####\s*(\S.*?)\s*$")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+# A number, and in brackets what it counts; not "2 (x)" or "3 (mod 7)".
+_COUNTED = re.compile(
+    r"(-?[\d.,/]*\d%?)\s*\(((?:[a-z]{3,}|cm|mm|km|kg|mg|ml|lb|ft|in|oz|hr|mi|yd)[a-z .]*)\)", re.IGNORECASE
+)
+_NO_UNIT = re.compile(r"\b(?:mod|base|binary|octal|hex|decimal)", re.IGNORECASE)
+_BOX = re.compile(r"\\(?:boxed|fbox)\s*(?![a-zA-Z])")
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
+_TOKEN = re.compile(r"[^\s$,;\\{}]*[^\s$,;\\{}.]")
+_FORMULA = re.compile(r"(?:\$\$?|\\\(|\\\[)([^$]+?)(?:\$\$?|\\\)|\\\])")
+_WHOLE_ANSWER = re.compile(r"[-+]?(?:\d|[\\.(\[{]\S*\d)\S*")
+_WORD = re.compile(r"[A-Za-z]{2,}")
+_COMMAND = re.compile(r"\\[A-Za-z]+")
+_ANNOUNCES = re.compile(
+    r"\b(?:answer|result|solution|total|value)\s+(?:is|was|equals|=|:)|^\s*(?:therefore|thus|hence|so)\b", re.IGNORECASE
+)
+SENTENCE_WORDS = 4
 _LISTED = re.compile(r"\s*\[\s*[\"']")
 
 
@@ -24,7 +42,17 @@ def text_of(value: Any) -> str | None:
         return None
     if isinstance(value, float):
         return _text_of_float(value)
-    return str(value) if isinstance(value, int) else None
+    if isinstance(value, Decimal):
+        return _text_of_decimal(value)
+    # str() refuses integers of more than 4,300 digits.
+    return format(Decimal(value), "f") if isinstance(value, int) else None
+
+
+def _text_of_decimal(value: Decimal) -> str | None:
+    if not value.is_finite():
+        return None
+    whole = value.to_integral_value()
+    return format(whole if value == whole else value.normalize(), "f")
 
 
 def _text_of_float(value: float) -> str | None:
@@ -43,20 +71,111 @@ def final(text: str) -> str | None:
     return _THOUSANDS.sub("", found[1]) if found else None
 
 
+def last_box(text: str) -> str | None:
+    """What the last box of a worked solution holds (`\\boxed{5}`, `\\fbox{5}`, `\\boxed 5`); None where none closes."""
+    for opened in reversed(list(_BOX.finditer(text))):
+        found = _content(text, opened.end())
+        if found and found.strip():
+            return found.strip()
+    return None
+
+
+def _content(text: str, start: int) -> str | None:
+    """A brace's content, or the one token that a box without braces takes."""
+    if text[start : start + 1] != "{":
+        token = _TOKEN.match(text, start)
+        return token[0] if token else None
+    depth = 0
+    for brace in _BRACE.finditer(text, start):
+        if brace[0] == "{":
+            depth += 1
+        elif brace[0] == "}":
+            depth -= 1
+        if not depth:
+            return text[start + 1 : brace.start()]
+    return None
+
+
 def accepted(row: Mapping[str, Any], where: str) -> tuple[list[str], str]:
-    """The accepted answers of a row with `answer` (or GSM8K's `solution`), and how they were written."""
-    raw = row.get("answer")
-    solution = row.get("solution")
-    if raw is None and isinstance(solution, str):
-        found = final(solution)
-        if found:
-            return [found], "####"
+    """The accepted answers of a row that states one (columns.ANSWER_FIELDS) or works one out (`solution`), and how they
+    were written.
+    """
+    field = stated_field(row)
+    raw = row.get(field)
+    if not is_stated(raw):
+        worked = _worked(row.get("solution"))
+        if worked:
+            return worked
+    answers: list[str | None]
     if isinstance(raw, str) and "####" in raw:
         answers, form = [final(raw)], "####"
     else:
         answers, form = _several(raw)
-    todo = "give the answer there, or end field 'solution' with '#### answer'"
-    return _all_there(answers, raw, where, "answer", todo), form
+        answers, form = _out_of_sentence(answers, form)
+    todo = "give the answer there, or end field 'solution' with '#### answer' or \\boxed{answer}"
+    return with_bare_numbers(_all_there(answers, raw, where, field, todo)), form
+
+
+def stated_field(row: Mapping[str, Any]) -> str:
+    """The first column that states an answer; "answer" where none does."""
+    return next((name for name in ANSWER_FIELDS if is_stated(row.get(name))), "answer")
+
+
+def is_stated(raw: Any) -> bool:
+    return raw is not None and raw != [] and not (isinstance(raw, str) and not raw.strip())
+
+
+def _worked(solution: Any) -> tuple[list[str], str] | None:
+    """The answer that a solution ends in: after "####", in a box, or as the only thing that it says."""
+    if not isinstance(solution, str):
+        return None
+    for read, form in ((final, "####"), (last_box, "box"), (_only_formula, "formula")):
+        found = read(solution)
+        if found:
+            return [found], form
+    return None
+
+
+def _only_formula(solution: str) -> str | None:
+    """TRL's `solution`: the answer alone, as "$5$" or one word with a digit or a command in it."""
+    alone = solution.strip()
+    formula = _FORMULA.fullmatch(alone)
+    if formula:
+        return formula[1].strip()
+    if _WHOLE_ANSWER.fullmatch(alone):
+        return alone
+    return None
+
+
+def _out_of_sentence(answers: list[str | None], form: str) -> tuple[list[str | None], str]:
+    """A sentence with a box in it stands for what the box holds."""
+    if len(answers) != 1 or answers[0] is None:
+        return answers, form
+    box = _BOX.search(answers[0])
+    held = last_box(answers[0]) if box and len(_WORD.findall(answers[0][: box.start()])) > 1 else None
+    return ([held], "box") if held else (answers, form)
+
+
+def with_bare_numbers(answers: list[str]) -> list[str]:
+    """ASDiv's "9 (apples)" is 9, and 9 apples."""
+    found = []
+    for answer in answers:
+        parts = [_COUNTED.fullmatch(part.strip()) for part in answer.split(";")]
+        counts = [part for part in parts if part and not _NO_UNIT.search(part[2])]
+        if len(counts) == len(parts):
+            found.append(", ".join(part[1] for part in counts))
+            found.append(", ".join(f"{part[1]} {part[2].strip()}" for part in counts))
+        else:
+            found.append(answer)
+    return found
+
+
+def is_out_of_reach(answer: str) -> bool:
+    """Whether an answer is a sentence about the answer, which no response puts in its box."""
+    words = _WORD.findall(_COMMAND.sub(" ", answer))
+    if len(words) < SENTENCE_WORDS:
+        return False
+    return bool(_ANNOUNCES.search(answer)) or (len(words) > SENTENCE_WORDS and answer.rstrip().endswith("."))
 
 
 def ground_truth(raw: Any, where: str, field: str) -> tuple[list[str], str]:

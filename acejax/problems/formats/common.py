@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any, Literal, NoReturn
 
 from acejax.errors import UserError
@@ -69,6 +70,17 @@ def is_small(value: Any) -> bool:
     return isinstance(value, (bool, int, float))
 
 
+def parsed_json(text: str) -> Any:
+    """json.loads, for integers of any length too. Raises ValueError and RecursionError."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:
+        # Python turns no text of more than 4,300 digits into an integer; Decimal does.
+        return json.loads(text, parse_int=lambda digits: int(Decimal(digits)))
+
+
 def decoded(value: Any, where: str, field: str) -> Any:
     """The value, or what its JSON text stands for; None for an empty text. Raises UserError where the text is not
     JSON.
@@ -76,7 +88,7 @@ def decoded(value: Any, where: str, field: str) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return json.loads(value) if value.strip() else None
+        return parsed_json(value) if value.strip() else None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{where}: field '{field}' is not valid JSON text ({error}); write it as JSON") from None
 
