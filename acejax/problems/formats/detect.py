@@ -137,10 +137,12 @@ def _recognise(row: Row) -> str | None:
 
 def _is_general(row: Row) -> bool:
     """Whether a row with a text `prompt` has more to its question, or its answer elsewhere, than a record of ours."""
-    if "tests" in row or "domain" in row:
+    if "tests" in row:
         return False
     more = any(is_text(row.get(field)) for field in BEFORE_QUESTION)
-    return more or bool(options_of(row)) or not _has_any(row, "answer", "solution")
+    if more or options_of(row):
+        return True
+    return "domain" not in row and not _has_any(row, "answer", "solution")
 
 
 def _known_for_tests(row: Row) -> str | None:

@@ -70,7 +70,9 @@ def _of_object(
 
 def is_own(value: Any) -> bool:
     """Whether tests are in our own form, which problem.py checks: they name a kind, or hold what only ours hold."""
-    return isinstance(value, Mapping) and (value.get("kind") is not None or value.get("cases") is not None)
+    if not isinstance(value, Mapping):
+        return False
+    return any(value.get(name) is not None for name in ("kind", "cases", "script"))
 
 
 def _texts(value: Any) -> list[str]:
