@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from acejax.errors import UserError
 from acejax.files import replacing
+from acejax.problems.formats.answers import is_sentence
+from acejax.problems.formats.common import shown
 from acejax.problems.formats.detect import as_record
 from acejax.problems.problem import Completion, Domain, Problem, Trace, checked_domain
 from acejax.problems.rows import JSON_COLUMNS, JSON_MARK, read_rows, stem_of
@@ -41,13 +43,14 @@ def read_problems(path: str | Path, *, domain: Domain = "math", refused: list[st
     `domain` is for rows that neither name theirs nor hold the field that another domain is judged by. Numbers become
     strings (27.0 gives "27"). A row without `id` gets "<file stem>/<row>", one with a number for it
     "<file stem>/<number>", one without `source` the file's stem. An id that comes again is numbered ("x", "x#2",
-    "x#3"), which one warning in the log says. Raises UserError naming file:line and field for the first bad row; where
-    `refused` is a list, the messages of bad rows go there instead.
+    "x#3"), which one warning in the log says; another names answers that are sentences. Raises UserError naming
+    file:line and field for the first bad row; where `refused` is a list, the messages of bad rows go there instead.
     """
     path = Path(path)
     problems: list[Problem] = []
     first_seen: dict[str, str] = {}
     copies: Counter[str] = Counter()
+    sentences: list[tuple[str, str]] = []
     for where, row in read_rows(path):
         try:
             problem = _from_row(row, where, path, domain)
@@ -62,10 +65,14 @@ def read_problems(path: str | Path, *, domain: Domain = "math", refused: list[st
             problem = replace(problem, id=f"{identity}#{copies[identity] + 1}")
         first_seen[problem.id] = where
         problems.append(problem)
+        if problem.answer and all(map(is_sentence, problem.answer)):
+            sentences.append((where, problem.answer[0]))
     if not problems and not refused:
         raise UserError(f"{path}: holds no rows; give at least one problem")
     if copies:
         _say_repeated(path, copies, first_seen)
+    if sentences:
+        _say_out_of_reach(path, sentences)
     return problems
 
 
@@ -75,11 +82,20 @@ def _say_repeated(path: Path, copies: Counter[str], first_seen: Mapping[str, str
     log.warning("%s: %d rows repeat an id and were numbered: %s", path, copies.total(), renamed)
 
 
+def _say_out_of_reach(path: Path, sentences: Sequence[tuple[str, str]]) -> None:
+    where, answer = sentences[0]
+    todo = "no response will match; give the bare answer"
+    log.warning("%s: %d answers are sentences, first %s: %s; %s", path, len(sentences), where, shown(answer), todo)
+
+
 def read_completions(path: str | Path) -> Iterator[tuple[str, Completion]]:
     """The completions of a file, one at a time, each with its place. Raises UserError naming
     file:line and field.
     """
     for where, row in read_rows(Path(path)):
+        # In CSV an id of digits looks like a number.
+        if isinstance(row.get("problem_id"), int):
+            row["problem_id"] = str(row["problem_id"])
         yield where, Completion.from_record(row, where)
 
 

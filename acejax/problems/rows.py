@@ -2,7 +2,7 @@
 perhaps packed with gzip.
 
 The same row is the same dict from every format. What a format cannot say is told by the column: a cell of CSV is a
-number where NUMBERS names its column, and an object where JSON_CELLS does.
+number where INTEGERS or NUMBERS names its column, and an object where JSON_CELLS does.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import ast
 import csv
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -28,7 +29,8 @@ LARGEST_CELL = (1 << 31) - 1  # bytes; the csv module's own limit is 128 KiB
 KNOWN = ".jsonl, .ndjson, .json, .csv, .tsv (each also as .gz) or .parquet"
 
 # What a cell of CSV cannot say of itself.
-NUMBERS = {"id", "task_id", "question_id", "problem_id", "unique_id", "time_limit_s", "memory_limit_mb", "sample"}
+INTEGERS = {"id", "task_id", "question_id", "problem_id", "unique_id", "sample", "memory_limit_mb"}
+NUMBERS = {"time_limit_s", "memory_limit_mb"}
 JSON_CELLS = {
     "prompt",
     "messages",
@@ -40,6 +42,9 @@ JSON_CELLS = {
     "attempts",
     "test_list",
 }
+
+_INTEGER = re.compile(r"0|-?[1-9]\d{0,17}")  # not 007, which is a name
+_DECIMAL = re.compile(r"\d*\.?\d+")
 
 Row = dict[str, Any]
 Placed = tuple[str, Row]
@@ -179,7 +184,7 @@ def _of_parquet(row: Row, marked: list[str]) -> Row:
         marked = ["answer"]
     for name in marked:
         if isinstance(row.get(name), str):
-            row[name] = json.loads(row[name])
+            row[name] = parsed_json(row[name])
     return row
 
 
@@ -228,19 +233,13 @@ def _of_cells(cells: Mapping[Any, Any], where: str) -> Row:
 
 
 def _of_cell(name: str, cell: str) -> Any:
-    if name.lower() in NUMBERS:
-        return _number(cell)
-    if name.lower() in JSON_CELLS and cell.lstrip().startswith(("[", "{")):
+    column = name.lower()
+    if column in INTEGERS and _INTEGER.fullmatch(cell):
+        return int(cell)
+    if column in NUMBERS and _DECIMAL.fullmatch(cell):
+        return float(cell)
+    if column in JSON_CELLS and cell.lstrip().startswith(("[", "{")):
         return _structure(cell)
-    return cell
-
-
-def _number(cell: str) -> Any:
-    for read in (int, float):
-        try:
-            return read(cell)
-        except ValueError:
-            continue
     return cell
 
 

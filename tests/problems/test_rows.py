@@ -200,6 +200,14 @@ def test_integers_of_any_length(tmp_path):
     assert second.tests["cases"][0]["output"] % 10**9 == 777777777
 
 
+def test_names_of_digits_in_csv(tmp_path):
+    """A whole number is the row's number, as in JSON Lines; digits that no number is written in are a name."""
+    (tmp_path / "d.csv").write_text("id,problem,answer\n7,p,1\n007,p,1\n1e5,p,1\n7.0,p,1\n")
+    assert [p.id for p in read_problems(tmp_path / "d.csv")] == ["d/7", "007", "1e5", "7.0"]
+    (tmp_path / "c.csv").write_text("problem_id,sample,response\n7,0,r\n007,1,r\n")
+    assert [(one.problem_id, one.sample) for _, one in read_completions(tmp_path / "c.csv")] == [("7", 0), ("007", 1)]
+
+
 def test_our_own_files_keep_every_answer(tmp_path):
     rows = [{"problem": f"q{number}", "answer": answer} for number, answer in enumerate(JSON_LIKE)]
     rows.append({"problem": "several", "answer": JSON_LIKE})

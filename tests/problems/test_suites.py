@@ -171,6 +171,14 @@ def test_assertions_are_tests(tmp_path, assertions, filled):
     assert problem.tests == ADDS
 
 
+def test_a_list_of_assertions_is_a_suite(tmp_path):
+    for question in ("problem", "question", "prompt"):
+        for tests in (ASSERTIONS, json.dumps(ASSERTIONS)):
+            (problem,) = read(tmp_path, {question: "p", "tests": tests})
+            assert (problem.domain, problem.tests) == ("code", ADDS)
+    refused(tmp_path, {"problem": "p", "tests": ["1 2", "3"]}, "field 'tests'")
+
+
 @pytest.mark.parametrize(
     "assertions",
     [

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from acejax.problems.formats.columns import ANSWER_FIELDS
-from acejax.problems.formats.common import refuse
+from acejax.problems.formats.common import plain, refuse
 
 _FINAL = re.compile(r"####\s*(\S.*?)\s*$")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
@@ -27,10 +27,14 @@ _FORMULA = re.compile(r"(?:\$\$?|\\\(|\\\[)([^$]+?)(?:\$\$?|\\\)|\\\])")
 _WHOLE_ANSWER = re.compile(r"[-+]?(?:\d|[\\.(\[{]\S*\d)\S*")
 _WORD = re.compile(r"[A-Za-z]{2,}")
 _COMMAND = re.compile(r"\\[A-Za-z]+")
-_ANNOUNCES = re.compile(
-    r"\b(?:answer|result|solution|total|value)\s+(?:is|was|equals|=|:)|^\s*(?:therefore|thus|hence|so)\b", re.IGNORECASE
+# "The answer is 5", "Answer: 5", "5 is the answer", "Therefore 5"; not SO(3).
+_ANNOUNCED = re.compile(
+    r"\b(?:[Aa]nswer|[Rr]esult|[Ss]olution)\**\s*(?:is|was|equals|=|:)|\bis the answer\b|"
+    r"^\W*(?:[Tt]herefore|[Tt]hus|[Hh]ence|[Ss]o)[\s,]+\W*\w"
 )
-SENTENCE_WORDS = 4
+_TELLING = {"is", "are", "was", "were", "has", "have", "had", "will", "there", "they", "left", "gets", "costs", "needs"}
+WORDS_OF_A_NAME = 4
+BOXES_FROM_END = 20
 _LISTED = re.compile(r"\s*\[\s*[\"']")
 
 
@@ -44,15 +48,18 @@ def text_of(value: Any) -> str | None:
         return _text_of_float(value)
     if isinstance(value, Decimal):
         return _text_of_decimal(value)
-    # str() refuses integers of more than 4,300 digits.
-    return format(Decimal(value), "f") if isinstance(value, int) else None
+    if isinstance(value, int):
+        return plain(value)
+    return None
 
 
 def _text_of_decimal(value: Decimal) -> str | None:
     if not value.is_finite():
         return None
-    whole = value.to_integral_value()
-    return format(whole if value == whole else value.normalize(), "f")
+    digits = format(value, "f")  # without an exponent
+    if "." in digits:
+        return digits.rstrip("0").rstrip(".")
+    return digits
 
 
 def _text_of_float(value: float) -> str | None:
@@ -68,23 +75,26 @@ def final(text: str) -> str | None:
     if "####" not in text:
         return None
     found = _FINAL.search(text[text.rindex("####") :])
-    return _THOUSANDS.sub("", found[1]) if found else None
+    return found and _THOUSANDS.sub("", found[1])
 
 
 def last_box(text: str) -> str | None:
     """What the last box of a worked solution holds (`\\boxed{5}`, `\\fbox{5}`, `\\boxed 5`); None where none closes."""
-    for opened in reversed(list(_BOX.finditer(text))):
+    for opened in reversed(list(_BOX.finditer(text))[-BOXES_FROM_END:]):
         found = _content(text, opened.end())
         if found and found.strip():
             return found.strip()
     return None
 
 
+def _first(match: re.Match[str] | None) -> str | None:
+    return match and match[0]
+
+
 def _content(text: str, start: int) -> str | None:
     """A brace's content, or the one token that a box without braces takes."""
     if text[start : start + 1] != "{":
-        token = _TOKEN.match(text, start)
-        return token[0] if token else None
+        return _first(_TOKEN.match(text, start))
     depth = 0
     for brace in _BRACE.finditer(text, start):
         if brace[0] == "{":
@@ -152,8 +162,12 @@ def _out_of_sentence(answers: list[str | None], form: str) -> tuple[list[str | N
     if len(answers) != 1 or answers[0] is None:
         return answers, form
     box = _BOX.search(answers[0])
-    held = last_box(answers[0]) if box and len(_WORD.findall(answers[0][: box.start()])) > 1 else None
-    return ([held], "box") if held else (answers, form)
+    if box is None or len(_WORD.findall(answers[0][: box.start()])) < 2:
+        return answers, form
+    held = last_box(answers[0])
+    if held is None:
+        return answers, form
+    return [held], "box"
 
 
 def with_bare_numbers(answers: list[str]) -> list[str]:
@@ -170,12 +184,15 @@ def with_bare_numbers(answers: list[str]) -> list[str]:
     return found
 
 
-def is_out_of_reach(answer: str) -> bool:
-    """Whether an answer is a sentence about the answer, which no response puts in its box."""
+def is_sentence(answer: str) -> bool:
+    """Whether an answer is a sentence about a number, which no response puts in its box: "So he has 154 apples."."""
+    if _ANNOUNCED.search(answer):
+        return True
     words = _WORD.findall(_COMMAND.sub(" ", answer))
-    if len(words) < SENTENCE_WORDS:
-        return False
-    return bool(_ANNOUNCES.search(answer)) or (len(words) > SENTENCE_WORDS and answer.rstrip().endswith("."))
+    if len(words) > WORDS_OF_A_NAME and ("\n" in answer.strip() or answer.rstrip().endswith(".")):
+        return True
+    tells = any(character.isdigit() for character in answer) and any(word.lower() in _TELLING for word in words)
+    return tells and len(words) > 1
 
 
 def ground_truth(raw: Any, where: str, field: str) -> tuple[list[str], str]:

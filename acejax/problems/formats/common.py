@@ -20,7 +20,10 @@ Form = Literal["a string", "a number above 0", "a list of strings", "a list of o
 
 def shown(value: Any) -> str:
     """A value as an error message shows it: tests and solutions can be megabytes long."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:
+        return f"{type(value).__name__} with an integer of over 4,300 digits"
     if len(text) > SHOWN_CHARACTERS:
         return text[:SHOWN_CHARACTERS] + " …"
     return text
@@ -79,6 +82,13 @@ def parsed_json(text: str) -> Any:
     except ValueError:
         # Python turns no text of more than 4,300 digits into an integer; Decimal does.
         return json.loads(text, parse_int=lambda digits: int(Decimal(digits)))
+
+
+def plain(value: Any) -> str:
+    """str(), for integers of any length too."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return format(Decimal(value), "f")
+    return str(value)
 
 
 def decoded(value: Any, where: str, field: str) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 
 from acejax.errors import UserError
 from acejax.problems.formats.asserts import assertion_suite, function_suite, returned_depth
-from acejax.problems.formats.common import decoded, parsed_json, refuse, shown
+from acejax.problems.formats.common import decoded, parsed_json, plain, refuse, shown
 
 MAX_UNPACKED_BYTES = 1 << 30
 CALLS = ("functional", "function_call")
@@ -27,7 +27,7 @@ def suite(value: Any, where: str, field: str, fn_name: str | None = None, starte
     """Our `tests` from any of the shapes below (or their JSON text), and the name of the shape.
 
     Our own, with a `kind` that problem.py reads; {"functional": program} or {"test_code": program, "entry_point"};
-    {"inputs": [...], "outputs": [...], "fn_name"?}; {"assert_case": [...]};
+    {"inputs": [...], "outputs": [...], "fn_name"?}; {"assert_case": [...]}; [statement, ...];
     [{"input", "output", "fn_name"? or "metadata": {"func_name"}?}, ...]. `starter` is the code that a solution begins
     with, whose annotations tell the form of a result. Raises UserError where it is none of them.
     """
@@ -40,6 +40,8 @@ def suite(value: Any, where: str, field: str, fn_name: str | None = None, starte
         found = _of_object(value, where, field, fn_name, starter)
     elif isinstance(value, list) and value and all(map(_is_case, value)):
         found = _of_list(value, where, field, fn_name, starter), "list of tests"
+    elif isinstance(value, list) and value and len(_texts(value)) == len(value):
+        found = assertion_suite(value, where, field), "assertions"
     if found is None:
         todo = "give inputs and outputs, a list of tests, or a program that defines check(candidate)"
         refuse(where, field, value, todo)
@@ -198,7 +200,7 @@ def _lines(value: Any) -> str:
         return ""
     if isinstance(value, list):
         return "\n".join(map(_lines, value))
-    return str(value)
+    return plain(value)
 
 
 def _call(given: Any, wanted: Any, place: str) -> dict[str, Any]:
