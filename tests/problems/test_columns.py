@@ -105,6 +105,10 @@ def test_questions_and_answers(tmp_path, row, prompt, answer):
         ("1,200 (cm)", ("1,200", "1,200 cm")),
         ("3/4 (pounds)", ("3/4", "3/4 pounds")),
         ("20% (students)", ("20%", "20% students")),
+        ("9 1/2 (miles)", ("9 1/2", "9 1/2 miles")),
+        ("\\$5 (each)", ("\\$5", "\\$5 each")),
+        ("\\frac{1}{2} (cup)", ("\\frac{1}{2}", "\\frac{1}{2} cup")),
+        ("9 (apples), 3 (pears)", ("9, 3", "9 apples, 3 pears")),
         ("10 (miles); 4 (hours)", ("10, 4", "10 miles, 4 hours")),
         # These mean something else.
         ("3 (mod 7)", ("3 (mod 7)",)),
@@ -120,6 +124,8 @@ def test_questions_and_answers(tmp_path, row, prompt, answer):
 def test_a_number_and_what_it_counts(tmp_path, gold, answers):
     (problem,) = read(tmp_path, {"question": "p", "answer": gold})
     assert problem.answer == answers
+    (problem,) = read(tmp_path, {"prompt": [user("p")], "reward_model": {"ground_truth": gold}})
+    assert problem.answer == tuple(answer.strip() for answer in answers)
 
 
 LISTED = "Which is 2+2?\n(A) 3\n(B) 4\n(C) 22"
@@ -189,9 +195,10 @@ def test_options_in_other_cases(tmp_path, row, prompt, answers):
     assert (problem.prompt, problem.answer) == (prompt, answers)
 
 
-def test_a_label_that_no_option_has_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"d\.jsonl:1: field 'answer' is 'E'; give the label .* A, B$"):
-        read(tmp_path, {"question": "p", "choices": ["x", "y"], "answer": "E"})
+@pytest.mark.parametrize("answer", ["E", "(E)", "e.", 4, 2, 2.0, -1, True])
+def test_a_label_that_no_option_has_is_refused(tmp_path, answer):
+    with pytest.raises(UserError, match=r"d\.jsonl:1: field 'answer' is .*; give the label, .* A, B$"):
+        read(tmp_path, {"question": "p", "choices": ["x", "y"], "answer": answer})
 
 
 @pytest.mark.parametrize(
@@ -222,6 +229,13 @@ def test_what_a_row_holds_tells_its_domain(tmp_path, domain):
     rows = [{name: "p", "answer": "1"} for name in ("prompt", "problem", "question")]
     rows += [{name: "p", "tests": tests} for name in ("prompt", "problem", "question")]
     assert [p.domain for p in read(tmp_path, *rows, domain=domain)] == ["math"] * 3 + ["code"] * 3
+
+
+@pytest.mark.parametrize("name", ["prompt", "problem", "question"])
+@pytest.mark.parametrize("tests", [None, {}, [], ""])
+def test_a_column_without_tests_is_none(tmp_path, name, tests):
+    (problem,) = read(tmp_path, {name: "p", "answer": "1", "tests": tests})
+    assert (problem.domain, problem.answer) == ("math", ("1",))
 
 
 def test_a_domain_that_is_judged_by_answers_too_is_kept(tmp_path, monkeypatch):

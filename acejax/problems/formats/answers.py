@@ -16,9 +16,10 @@ from acejax.problems.formats.common import plain, refuse
 _FINAL = re.compile(r"####\s*(\S.*?)\s*$")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 # A number, and in brackets what it counts; not "2 (x)" or "3 (mod 7)".
-_COUNTED = re.compile(
-    r"(-?[\d.,/]*\d%?)\s*\(((?:[a-z]{3,}|cm|mm|km|kg|mg|ml|lb|ft|in|oz|hr|mi|yd)[a-z .]*)\)", re.IGNORECASE
-)
+_COUNT = r"-?\\?\$?(?:(?:\d+ )?[\d.,/]*\d|\\[dt]?frac\{\d+\}\{\d+\})%?"
+_UNITS = r"(?:[a-z]{3,}|cm|mm|km|kg|mg|ml|lb|ft|in|oz|hr|mi|yd)[a-z .]*"
+_COUNTED = re.compile(rf"({_COUNT})\s*\(({_UNITS})\)", re.IGNORECASE)
+_BETWEEN_COUNTS = re.compile(r"\s*;\s*|(?<=\)),\s*")
 _NO_UNIT = re.compile(r"\b(?:mod|base|binary|octal|hex|decimal)", re.IGNORECASE)
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*(?![a-zA-Z])")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
@@ -174,7 +175,7 @@ def with_bare_numbers(answers: list[str]) -> list[str]:
     """ASDiv's "9 (apples)" is 9, and 9 apples."""
     found = []
     for answer in answers:
-        parts = [_COUNTED.fullmatch(part.strip()) for part in answer.split(";")]
+        parts = [_COUNTED.fullmatch(part.strip()) for part in _BETWEEN_COUNTS.split(answer)]
         counts = [part for part in parts if part and not _NO_UNIT.search(part[2])]
         if len(counts) == len(parts):
             found.append(", ".join(part[1] for part in counts))
@@ -202,7 +203,8 @@ def ground_truth(raw: Any, where: str, field: str) -> tuple[list[str], str]:
     answers, form = _several(_listed(raw))
     if isinstance(raw, str) and form == "list":
         form = "list in a string"
-    return _all_there(answers, raw, where, field, "give the answer, or a list of accepted strings"), form
+    todo = "give the answer, or a list of accepted strings"
+    return with_bare_numbers(_all_there(answers, raw, where, field, todo)), form
 
 
 def _all_there(answers: list[str | None], raw: Any, where: str, field: str, todo: str) -> list[str]:

@@ -116,14 +116,16 @@ def with_options(question: str, row: Row, options: Options) -> str:
 
 def right_option(row: Row, options: Options, where: str) -> list[str]:
     """The accepted answers: the right option's label and text, in the order in which the row names it first; none where
-    the row's answer is no option. Raises UserError where it is a label that no option has.
+    the row's answer is no option. Raises UserError where it is a label or a place that no option has.
     """
     field = next((name for name in RIGHT if row.get(name) not in (None, "", [])), "answer")
     raw = row.get(field)
     label, by_label = _label_of(raw, options)
     if label is None:
-        if isinstance(raw, str) and _LABEL.fullmatch(raw.strip()):
-            refuse(where, field, raw, f"give the label or the text of one of the options, {', '.join(options)}")
+        if isinstance(raw, (int, float)) or (isinstance(raw, str) and _LABEL.fullmatch(raw.strip())):
+            refuse(
+                where, field, raw, f"give the label, the place from 0 or the text of an option, {', '.join(options)}"
+            )
         return []
     text = options[label]
     # A text that is another option's label, or another option's text, says nothing certain.

@@ -35,7 +35,7 @@ def as_record(row: Row, where: str, domain: Domain) -> Record:
 
     Raises UserError, naming the field, for a row that no format fits or that cannot be judged.
     """
-    row = spelled(row)
+    row = _without_empty_tests(spelled(row))
     name = _recognise(row)
     if name is None:
         return _own(row, where, domain)
@@ -58,6 +58,13 @@ def as_record(row: Row, where: str, domain: Domain) -> Record:
     if row.get("attempts"):
         record["attempts"] = row["attempts"]
     return record
+
+
+def _without_empty_tests(row: Record) -> Record:
+    """A row with an answer has no tests where it only has the column for them."""
+    if row.get("tests", True) in ({}, [], "") and _has_any(row, *ANSWER_FIELDS):
+        return {name: value for name, value in row.items() if name != "tests"}
+    return row
 
 
 def _own(row: Record, where: str, domain: Domain) -> Record:
