@@ -83,9 +83,11 @@ def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's fold
 
 @app.command()
 def verify(
-    problems: Annotated[Path, typer.Option(help="Problems (.jsonl or .parquet), ours or a known dataset's.")],
+    problems: Annotated[Path, typer.Option(help="Problems (.jsonl, .csv, .parquet), ours or a known dataset's.")],
     completions: Annotated[Path, typer.Option(help="Completions: problem_id, sample, response.")],
-    output: Annotated[Path, typer.Option(help="Where the verdicts go (.jsonl); one that was cut goes on.")],
+    output: Annotated[
+        Path, typer.Option(help="Where the verdicts go (.jsonl); one that was cut goes on, if all inputs are the same.")
+    ],
     workers: Annotated[int, typer.Option(min=1)] = os.cpu_count() or 1,
     reward: Annotated[
         str | None, typer.Option(help="module:function, with verl's or TRL's arguments, instead of our verifiers.")
@@ -108,9 +110,15 @@ def verify(
         memory_limit_mb=memory_limit_mb,
         unsafe=unsafe,
     )
+    options = {
+        "require_think_end": require_think_end,
+        "time_limit_s": time_limit_s,
+        "memory_limit_mb": memory_limit_mb,
+        "unsafe": unsafe,
+    }
     weights = {reward: 1.0} if reward else None
     with pool, progress_bar("verify") as progress:
-        counts, kept = verify_file(problems, completions, output, pool, workers, progress, weights)
+        counts, kept = verify_file(problems, completions, output, pool, workers, progress, weights, options)
     Console().print(summary(counts))
     before = f", {kept:,} of them from before" if kept else ""
     Console().print(f"{sum(counts.values()):,} verdicts in {output}{before}", soft_wrap=True)

@@ -14,7 +14,8 @@ from acejax.errors import UserError
 
 Domain = str  # one of DOMAINS
 FinishReason = Literal["stop", "length"]
-NODE_KINDS = ("ListNode", "TreeNode")
+# What an argument or a result is built as: a linked list or tree of a level list; an object with integers for keys.
+VALUE_KINDS = ("ListNode", "TreeNode", "IntKeys")
 CASE_FIELDS = {"stdin": ("input", "output"), "function": ("output",), "script": ()}
 TEST_KINDS = {"stdin": ("cases",), "function": ("fn_name", "cases"), "script": ("entry_point", "script")}
 
@@ -50,27 +51,71 @@ def _write_answer(answer: tuple[str, ...]) -> str | list[str]:
 
 
 def _read_tests(tests: Any, where: str) -> Mapping[str, Any]:
-    kind = tests.get("kind") if isinstance(tests, Mapping) else None
+    kind = _kind_of(tests)
     if kind not in TEST_KINDS:
         raise UserError(f"{where}: field 'tests' has kind {kind!r}; give one of {', '.join(TEST_KINDS)}")
     for name in TEST_KINDS[kind]:
         if not tests.get(name):
             raise UserError(f"{where}: field 'tests.{name}' is {tests.get(name)!r}; tests of kind '{kind}' need it")
-    for number, case in enumerate(tests.get("cases", ())):
-        absent = [name for name in CASE_FIELDS[kind] if not isinstance(case, Mapping) or name not in case]
-        if absent or (kind == "function" and not case.keys() & {"args", "kwargs"}):
-            missing = " and ".join(absent) or "args or kwargs"
-            raise UserError(f"{where}: field 'tests.cases[{number}]' lacks {missing}; a test of kind '{kind}' needs it")
-    _check_types(tests.get("types"), where)
-    return tests
+    # Parquet fills what a row has not with nulls.
+    read = {name: value for name, value in tests.items() if value is not None} | {"kind": kind}
+    if TEST_KINDS[kind][-1] == "cases":
+        cases = read["cases"]
+        if not isinstance(cases, (list, tuple)):
+            raise UserError(f"{where}: field 'tests.cases' is {type(cases).__name__}; give a list of objects")
+        read["cases"] = [_read_case(case, kind, f"{where}: field 'tests.cases[{n}]'") for n, case in enumerate(cases)]
+    _check_types(read.get("types"), where)
+    return read
+
+
+def _kind_of(tests: Any) -> Any:
+    """The kind that tests name; where they name none, the one whose fields they have."""
+    if not isinstance(tests, Mapping):
+        return None
+    if tests.get("kind") is not None:
+        return tests["kind"] if isinstance(tests["kind"], str) else None
+    if tests.get("cases") is None:
+        return "script" if tests.get("script") is not None else None
+    return "function" if tests.get("fn_name") is not None else "stdin"
+
+
+def _read_case(case: Any, kind: str, place: str) -> Mapping[str, Any]:
+    """One test, without the nulls that say nothing: a null output is a result of a function, and no printed text."""
+    absent = [name for name in CASE_FIELDS[kind] if not isinstance(case, Mapping) or name not in case]
+    if absent:
+        raise UserError(f"{place} lacks {' and '.join(absent)}; a test of kind '{kind}' needs it")
+    if kind == "stdin":
+        return _read_printed(case, place)
+    read = {name: value for name, value in case.items() if value is not None or name == "output"}
+    if not read.keys() & {"args", "kwargs"}:
+        raise UserError(f"{place} lacks args or kwargs; a test of kind '{kind}' needs it")
+    if not isinstance(read.get("args", []), (list, tuple)) or not isinstance(read.get("kwargs", {}), Mapping):
+        raise UserError(f"{place} has args or kwargs of another form; give a list of arguments, or an object by name")
+    return read
+
+
+def _read_printed(case: Mapping[str, Any], place: str) -> Mapping[str, Any]:
+    if case["output"] is None:
+        raise UserError(f"{place} has the output None; give what the program must print, or leave the test out")
+    read = {name: value for name, value in case.items() if value is not None}
+    return read | {name: _without_nulls(case[name]) for name in CASE_FIELDS["stdin"]}
+
+
+def _without_nulls(text: Any) -> Any:
+    """A test's text, or the lines of it: a null is an empty one."""
+    if text is None:
+        return ""
+    if isinstance(text, list):
+        return [_without_nulls(line) for line in text]
+    return text
 
 
 def _check_types(types: Any, where: str) -> None:
     """`types`: {"args": [kind, ...], "kwargs": {name: kind}, "output": kind}, each part optional, each kind one of
-    NODE_KINDS or null.
+    VALUE_KINDS or null.
     """
     if not _types_fit({} if types is None else types):
-        kinds = " or ".join(NODE_KINDS)
+        kinds = " or ".join(VALUE_KINDS)
         raise UserError(
             f"{where}: field 'tests.types' is {types!r}; give args (a list), kwargs and output, each {kinds}"
         )
@@ -83,7 +128,7 @@ def _types_fit(types: Any) -> bool:
     if not isinstance(args, list) or not isinstance(kwargs, Mapping):
         return False
     kinds = (*args, *kwargs.values(), types.get("output"))
-    return all(kind in (None, *NODE_KINDS) for kind in kinds)
+    return all(kind in (None, *VALUE_KINDS) for kind in kinds)
 
 
 # A new domain is an entry here and one in `verification.verifiers.VERIFIERS`; two domains may share a field.

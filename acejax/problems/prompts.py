@@ -38,7 +38,9 @@ def question(problem: Problem, style: Style) -> str:
     if style == "builtin":
         return problem.prompt + BUILTIN_FORMS.get(problem.domain, "")
     if problem.domain == "code":
-        asked = STARTER_INSTRUCTION.format(starter=problem.starter_code) if problem.starter_code else CODE_INSTRUCTION
+        asked = CODE_INSTRUCTION
+        if problem.starter_code:
+            asked = STARTER_INSTRUCTION.format(starter=problem.starter_code)
         return f"{problem.prompt}\n\n{asked}"
     if style == "chatml":
         return f"{problem.prompt}\n\n{CHATML_MATH_INSTRUCTION}"
@@ -59,8 +61,10 @@ def render_prompt(problem: Problem, tokenizer: Any, style: Style) -> tuple[str, 
         raise UserError(f"prompt style is {style!r}; use one of {', '.join(get_args(Style))}")
     why = _unfit(tokenizer, style)
     if why:
-        fitting = " or ".join(other for other in ("chat", *MARKERS) if not _unfit(tokenizer, other))
-        instead = f"style {fitting}" if fitting else "a checkpoint with a chat template"
+        fitting = [other for other in ("chat", *MARKERS) if not _unfit(tokenizer, other)]
+        instead = "a checkpoint with a chat template"
+        if fitting:
+            instead = f"style {' or '.join(fitting)}"
         raise UserError(f"prompt style {style!r}: {why}; use {instead}")
     asked = question(problem, style)
     if style == "r1":
@@ -82,8 +86,10 @@ def _unfit(tokenizer: Any, style: str) -> str | None:
     """Why a style does not suit a tokenizer, or None."""
     named = getattr(tokenizer, "name_or_path", "")
     if style not in MARKERS:
-        return None if getattr(tokenizer, "chat_template", None) else f"tokenizer {named!r} has no chat template"
-    split = next(
-        (marker for marker in MARKERS[style] if len(tokenizer.encode(marker, add_special_tokens=False)) != 1), None
-    )
-    return None if split is None else f"its marker {split!r} is not one token of tokenizer {named!r}"
+        if getattr(tokenizer, "chat_template", None):
+            return None
+        return f"tokenizer {named!r} has no chat template"
+    for marker in MARKERS[style]:
+        if len(tokenizer.encode(marker, add_special_tokens=False)) != 1:
+            return f"its marker {marker!r} is not one token of tokenizer {named!r}"
+    return None

@@ -1,167 +1,111 @@
-"""Problems, completions and traces from JSON Lines and Parquet, and records back into either."""
+"""Problems, completions and traces from files, and records back into JSON Lines or Parquet."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, is_dataclass
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from acejax.errors import UserError
 from acejax.files import replacing
-from acejax.problems.formats.answers import accepted
-from acejax.problems.formats.common import decoded, refuse
+from acejax.problems.formats.answers import is_sentence
+from acejax.problems.formats.common import shown
 from acejax.problems.formats.detect import as_record
-from acejax.problems.problem import DOMAINS, Completion, Domain, Problem, Trace, checked_domain
+from acejax.problems.problem import Completion, Domain, Problem, Trace, checked_domain
+from acejax.problems.rows import JSON_COLUMNS, JSON_MARK, read_rows, stem_of
 
-# Columns that hold JSON text in Parquet: their values have no fixed type.
-JSON_COLUMNS = ("tests", "answer", "meta")
-PARQUET_ROWS = 64  # read at a time: one row of LiveCodeBench can hold megabytes
-LINES_SUFFIXES = (".jsonl", ".json", ".ndjson")
-
-
-def _json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            where = f"{path}:{number}"
-            try:
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-                row = json.loads(text) if text else None
-            except UnicodeDecodeError as error:
-                raise UserError(f"{where}: not UTF-8 text (byte {error.start}); save the file as UTF-8") from None
-            except ValueError as error:
-                raise UserError(f"{where}: not valid JSON ({error}); write one JSON object per line") from None
-            except RecursionError:
-                raise UserError(f"{where}: JSON nested too deeply; write one flat object per line") from None
-            if not text:
-                continue
-            if not isinstance(row, dict):
-                raise UserError(f"{where}: found {type(row).__name__}, not an object; write one JSON object per line")
-            yield where, row
-
-
-def _json_array(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The objects of one JSON list; the place is the object's number, from 1."""
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise UserError(
-            f"{path}: not valid JSON ({error}); write one list of objects, or one object per line"
-        ) from None
-    for number, row in enumerate(rows, 1):
-        if not isinstance(row, dict):
-            raise UserError(f"{path}:{number}: found {type(row).__name__}, not an object; write a list of objects")
-        yield f"{path}:{number}", row
-
-
-def _parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    import pyarrow.parquet  # here, because it is slow to import and most runs read JSON Lines
-
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            number = 0
-            for batch in file.iter_batches(batch_size=PARQUET_ROWS):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield f"{path}:{number}", row
-    except pyarrow.ArrowException as error:
-        raise UserError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]}); write it again") from None
-
-
-def _first_character(path: Path) -> str:
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        return next((line.strip()[0] for line in file if line.strip()), "")
-
-
-def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each row with its place, "file:line" (in Parquet and in a JSON list the row's number, from 1)."""
-    if not path.exists():
-        raise UserError(f"{path}: there is no such file; check the path")
-    if not path.is_file():
-        raise UserError(f"{path}: is a folder; name a .jsonl or .parquet file")
-    if path.suffix == ".parquet":
-        return _parquet(path)
-    if path.suffix == ".json" and _first_character(path) == "[":
-        return _json_array(path)
-    if path.suffix in LINES_SUFFIXES:
-        return _json_lines(path)
-    raise UserError(f"{path}: suffix {path.suffix!r} is not known; use .jsonl or .parquet")
+log = logging.getLogger(__name__)
 
 
 def _from_row(row: dict[str, Any], where: str, path: Path, domain: Domain) -> Problem:
     row = {key: value for key, value in row.items() if value is not None}
     number = where.rpartition(":")[2]
-    record = as_record(row, where)
-    if record is None:
-        record = row
-        record.setdefault("domain", domain)
-        for name in ("tests", "meta"):
-            if name in record:
-                record[name] = decoded(record[name], where, name)
-        if not isinstance(record.get("meta") or {}, Mapping):
-            refuse(where, "meta", record["meta"], "give an object")
-        if DOMAINS[checked_domain(record["domain"], where)].field == "answer":
-            if path.suffix == ".parquet" and str(record.get("answer", "")).startswith(('"', "[")):
-                record["answer"] = decoded(record["answer"], where, "answer")
-            record["answer"] = accepted(record, where)[0]
+    stem = stem_of(path)
+    record = as_record(row, where, domain)
     if not record.get("source"):
-        record["source"] = path.stem
+        record["source"] = stem
     identity = record.get("id", "")
     # A number alone would be the same in two files.
     if not (isinstance(identity, str) and identity):
-        identity = f"{path.stem}/{number if identity == '' else identity}"
+        identity = f"{stem}/{number if identity == '' else identity}"
     record["id"] = identity
     return Problem.from_record(record, where)
 
 
 def read_problems(path: str | Path, *, domain: Domain = "math", refused: list[str] | None = None) -> list[Problem]:
-    """All problems of a .jsonl, .json (lines, or one list) or .parquet file: our records, or rows of a dataset
+    """All problems of a file of any format that rows.py reads: our records, or rows of a dataset that
     formats/detect.py knows.
 
-    `domain` is for records of ours that do not name theirs. Numbers become strings (27.0 gives "27"). A row without
-    `id` gets "<file stem>/<row>", one with a number for it "<file stem>/<number>", one without `source` the file's
-    stem. Raises UserError naming file:line and field for the first bad row; where `refused` is a list, the messages of
-    bad rows go there instead.
+    `domain` is for rows that neither name theirs nor hold the field that another domain is judged by. Numbers become
+    strings (27.0 gives "27"). A row without `id` gets "<file stem>/<row>", one with a number for it
+    "<file stem>/<number>", one without `source` the file's stem. An id that comes again is numbered ("x", "x#2",
+    "x#3"), which one warning in the log says; another names answers that are sentences. Raises UserError naming
+    file:line and field for the first bad row; where `refused` is a list, the messages of bad rows go there instead.
     """
     path = Path(path)
     problems: list[Problem] = []
     first_seen: dict[str, str] = {}
-    for where, row in _rows(path):
+    copies: Counter[str] = Counter()
+    sentences: list[tuple[str, str]] = []
+    for where, row in read_rows(path):
         try:
             problem = _from_row(row, where, path, domain)
-            if problem.id in first_seen:
-                raise UserError(
-                    f"{where}: field 'id' is {problem.id!r}, as at {first_seen[problem.id]}; "
-                    "give every problem its own id"
-                )
         except UserError as error:
             if refused is None:
                 raise
             refused.append(str(error))
             continue
+        identity = problem.id
+        while problem.id in first_seen:
+            copies[identity] += 1
+            problem = replace(problem, id=f"{identity}#{copies[identity] + 1}")
         first_seen[problem.id] = where
         problems.append(problem)
+        if problem.answer and all(map(is_sentence, problem.answer)):
+            sentences.append((where, problem.answer[0]))
     if not problems and not refused:
         raise UserError(f"{path}: holds no rows; give at least one problem")
+    if copies:
+        _say_repeated(path, copies, first_seen)
+    if sentences:
+        _say_out_of_reach(path, sentences)
     return problems
 
 
+def _say_repeated(path: Path, copies: Counter[str], first_seen: Mapping[str, str]) -> None:
+    first = next(iter(copies))
+    renamed = f"the second {first!r} is {first + '#2'!r} (the first stands at {first_seen[first]})"
+    log.warning("%s: %d rows repeat an id and were numbered: %s", path, copies.total(), renamed)
+
+
+def _say_out_of_reach(path: Path, sentences: Sequence[tuple[str, str]]) -> None:
+    where, answer = sentences[0]
+    todo = "no response will match; give the bare answer"
+    log.warning("%s: %d answers are sentences, first %s: %s; %s", path, len(sentences), where, shown(answer), todo)
+
+
 def read_completions(path: str | Path) -> Iterator[tuple[str, Completion]]:
-    """The completions of a .jsonl or .parquet file, one at a time, each with its place. Raises UserError naming
+    """The completions of a file, one at a time, each with its place. Raises UserError naming
     file:line and field.
     """
-    for where, row in _rows(Path(path)):
+    for where, row in read_rows(Path(path)):
+        # In CSV an id of digits looks like a number.
+        if isinstance(row.get("problem_id"), int):
+            row["problem_id"] = str(row["problem_id"])
         yield where, Completion.from_record(row, where)
 
 
 def read_traces(path: str | Path) -> list[Trace]:
-    """All traces of a .jsonl or .parquet file: rows with `prompt` and `response`. Raises UserError naming file:line and
+    """All traces of a file: rows with `prompt` and `response`. Raises UserError naming file:line and
     field.
     """
     path = Path(path)
     traces = []
-    for where, row in _rows(path):
+    for where, row in read_rows(path):
         for name in ("prompt", "response"):
             if not isinstance(row.get(name), str) or not row[name]:
                 raise UserError(f"{where}: field '{name}' is {row.get(name)!r}; give a string that is not empty")
@@ -169,10 +113,10 @@ def read_traces(path: str | Path) -> list[Trace]:
         number = where.rpartition(":")[2]
         traces.append(
             Trace(
-                str(row.get("id") or f"{path.stem}/{number}"),
+                str(row.get("id") or f"{stem_of(path)}/{number}"),
                 row["prompt"],
                 row["response"],
-                row.get("source") or path.stem,
+                row.get("source") or stem_of(path),
                 domain,
             )
         )
@@ -219,4 +163,6 @@ def _write_parquet(path: Path, rows: list[dict[str, Any]]) -> None:
             if row.get(name) is not None:
                 row[name] = json.dumps(row[name], ensure_ascii=False)
     names = list(dict.fromkeys(name for row in rows for name in row))
-    pyarrow.parquet.write_table(pyarrow.table({name: [row.get(name) for row in rows] for name in names}), path)
+    table = pyarrow.table({name: [row.get(name) for row in rows] for name in names})
+    mark = {JSON_MARK: " ".join(JSON_COLUMNS).encode()}
+    pyarrow.parquet.write_table(table.replace_schema_metadata(mark), path)

@@ -122,7 +122,6 @@ GOOD = {"problem": "p", "answer": "1"}
         ('{"problem": "p", ', r":2: not valid JSON"),
         ("[1]", r":2: found list"),
         ("null", r":2: found NoneType"),
-        ({"problem": "q", "answer": "1", "id": "d/1"}, r":2: field 'id' is 'd/1', as at .*d\.jsonl:1"),
     ],
 )
 def test_bad_rows_are_named_by_file_line_and_field(tmp_path, bad, words):
@@ -160,9 +159,9 @@ def test_bad_files_are_named(tmp_path):
         read_traces(tmp_path / "no.parquet")
     with pytest.raises(UserError, match="is a folder"):
         read_problems(tmp_path)
-    (tmp_path / "d.csv").write_text("a,b\n")
-    with pytest.raises(UserError, match="'.csv'"):
-        read_problems(tmp_path / "d.csv")
+    (tmp_path / "d.xlsx").write_text("a,b\n")
+    with pytest.raises(UserError, match="'.xlsx'"):
+        read_problems(tmp_path / "d.xlsx")
     (tmp_path / "e.jsonl").write_text("\n\n")
     with pytest.raises(UserError, match="holds no rows"):
         read_problems(tmp_path / "e.jsonl")
@@ -195,3 +194,52 @@ def test_a_failed_write_leaves_nothing(tmp_path):
     with pytest.raises(TypeError):
         write_records(path, [{"a": object()}])
     assert path.read_text() == "old" and [file.name for file in tmp_path.iterdir()] == ["x.jsonl"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "Therefore the answer is 154 apples.",
+        "The answer is 5.",
+        "Answer: 5",
+        "**Final Answer:** 5",
+        "5 is the answer",
+        "So he has 12.",
+        "Thus, $x=5$.",
+        "Hence 5",
+        "He has 5 apples.",
+        "There are 5 of them",
+        "5 apples are left.",
+        "First we add 3 and 4.\nThen we double it and get 14",
+        "By the theorem above, f vanishes everywhere.",
+    ],
+)
+def test_an_answer_that_no_response_reaches_is_named(tmp_path, caplog, answer):
+    path = lines(tmp_path / "d.jsonl", GOOD, {"problem": "p", "answer": answer}, GOOD)
+    assert len(read_problems(path)) == 3
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert f"d.jsonl: 1 answers are sentences, first {path}:2: {answer!r}"[:80] in said and "bare answer" in said
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "154",
+        "154 apples",
+        "x = 5",
+        "\\text{all real numbers except } 0",
+        "SO(3)",
+        "No solution",
+        "There is no solution",
+        "Los Angeles",
+        "\\text{(B) is right}",
+        "5 + \\sqrt{2} \\text{ cm}",
+        "(-\\infty, 0) \\text{ or } (1, 2)",
+        "9 a.m.",
+        "soh",
+        ["The answer is 5.", "5"],
+    ],
+)
+def test_an_answer_in_words_is_an_answer(tmp_path, caplog, answer):
+    read_problems(lines(tmp_path / "d.jsonl", {"problem": "p", "answer": answer}))
+    assert not caplog.records

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from concurrent.futures import Future
+from dataclasses import replace
 
 import pytest
 
@@ -13,7 +14,7 @@ from acejax.errors import UserError
 from acejax.problems.problem import Problem
 from acejax.problems.readers import write_records
 from acejax.verification.verdict import Verdict
-from acejax.verification.verify import PENDING_PER_WORKER, verdicts, verify
+from acejax.verification.verify import PENDING_PER_WORKER, inputs_file, verdicts, verify
 
 PROBLEMS = [
     Problem("m", "math", "2+2?", "s", ("4", "four")),
@@ -127,6 +128,130 @@ def test_a_bad_completion_is_named_before_anything_is_judged(files, row, words):
     with pytest.raises(UserError, match=words):
         verify(problems, completions, output, pool, 1, lambda *_: None)
     assert not pool.asked and not output.exists()
+
+
+def changed_problem(problems, completions):
+    write_records(problems, [replace(PROBLEMS[0], answer=("5",)), PROBLEMS[1]])
+
+
+def changed_prompt(problems, completions):
+    write_records(problems, [replace(PROBLEMS[0], prompt="1+3?"), PROBLEMS[1]])
+
+
+def changed_response(problems, completions):
+    rows = [completion(*one[:3]) for one in RESPONSES]
+    write_records(completions, [rows[0] | {"response": "</think>\\boxed{3}"}, *rows[1:]])
+
+
+def one_more_response(problems, completions):
+    write_records(completions, [*(completion(*one[:3]) for one in RESPONSES), completion("m", 3, "r")])
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize(
+    ("change", "more", "name"),
+    [
+        (changed_problem, {}, "problems"),
+        (changed_prompt, {}, "problems"),
+        (changed_response, {}, "completions"),
+        (one_more_response, {}, "completions"),
+        (None, {"weights": {"other:reward": 1.0}}, "reward other:reward, reward mine:score"),
+        (None, {"weights": None}, "reward mine:score"),
+        (None, {"weights": {"mine:score": 0.5}}, "reward mine:score"),
+        (None, {"options": {"require_think_end": False, "time_limit_s": 6}}, "require-think-end"),
+        (None, {"options": {"require_think_end": True, "time_limit_s": 9}}, "time-limit-s"),
+        (None, {"options": {"require_think_end": True}}, "time-limit-s"),
+    ],
+)
+def test_verdicts_of_other_inputs_are_refused(files, change, more, name, whole):
+    problems, completions, output = files
+    same = {"weights": {"mine:score": 1.0}, "options": {"require_think_end": True, "time_limit_s": 6}}
+    verify(*files, Counting(), 1, lambda *_: None, **same)
+    if not whole:
+        output.write_bytes(output.read_bytes()[:-30])
+    before = [path.read_bytes() for path in (output, inputs_file(output))]
+    if change:
+        change(problems, completions)
+    pool = Counting()
+    with pytest.raises(UserError) as caught:
+        verify(*files, pool, 1, lambda *_: None, **same | more)
+    assert f"(changed: {name}" in str(caught.value)
+    assert str(caught.value).endswith("choose another --output, or remove it and v.jsonl.inputs.json")
+    assert "\n" not in str(caught.value) and not pool.asked
+    assert [path.read_bytes() for path in (output, inputs_file(output))] == before
+    for path in (output, inputs_file(output)):
+        path.unlink()
+    verify(*files, pool, 1, lambda *_: None, **same | more)
+    assert len(pool.asked) >= len(RESPONSES)
+
+
+def test_a_reward_that_was_edited_is_another(files, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    module = tmp_path / "scores" / "mine.py"
+    module.parent.mkdir()
+    module.write_text("raise SystemExit('imported')")
+    weights = {"scores.mine:score": 1.0}
+    verify(*files, Counting(), 1, lambda *_: None, weights)
+    pool = Counting()
+    assert verify(*files, pool, 1, lambda *_: None, weights)[1] == len(RESPONSES) and not pool.asked
+    module.write_text("# edited")
+    with pytest.raises(UserError, match=r"changed: reward scores\.mine:score"):
+        verify(*files, Counting(), 1, lambda *_: None, weights)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null"])
+def test_verdicts_without_a_fingerprint_are_refused(files, content):
+    *names, output = files
+    verify(*files, Counting(), 1, lambda *_: None)
+    before = output.read_bytes()
+    inputs_file(output).write_text(content)
+    if not content:
+        inputs_file(output).unlink()
+    with pytest.raises(UserError, match=r"v\.jsonl: holds something already, and no v\.jsonl\.inputs\.json says"):
+        verify(*files, Counting(), 1, lambda *_: None)
+    assert output.read_bytes() == before
+
+
+def test_a_file_that_holds_no_verdict_is_never_cut(files):
+    *names, output = files
+    output.parent.mkdir()
+    output.write_text("notes without an end of line")
+    with pytest.raises(UserError, match="holds something already"):
+        verify(*files, Counting(), 1, lambda *_: None)
+    assert output.read_text() == "notes without an end of line"
+
+
+def test_a_fingerprint_of_nothing_binds_nothing(files):
+    """A run that ended before its first verdict leaves the output free."""
+    *names, output = files
+    verify(*files, Counting(), 1, lambda *_: None, {"mine:score": 1.0})
+    output.unlink()
+    pool = Counting()
+    verify(*files, pool, 1, lambda *_: None)
+    assert len(pool.asked) == len(RESPONSES)
+    assert verify(*files, pool, 1, lambda *_: None)[1] == len(RESPONSES)
+
+
+@pytest.mark.parametrize(
+    ("more", "name"),
+    [
+        (["--no-require-think-end"], "require-think-end"),
+        (["--time-limit-s", "3"], "time-limit-s"),
+        (["--memory-limit-mb", "300"], "memory-limit-mb"),
+        (["--reward", "scores:mine"], "reward scores:mine"),
+    ],
+)
+def test_the_command_refuses_another_option(files, tmp_path, more, name):
+    problems, completions, output = files
+    (tmp_path / "scores.py").write_text("def mine(completions, **rest):\n    return [1.0] * len(completions)\n")
+    options = ["--problems", problems, "--completions", completions, "--output", output, "--workers", "1"]
+    command = [sys.executable, "-m", "acejax.cli", "verify", *map(str, options)]
+    runs = []
+    for extra in ([], [], more, ["--workers", "2"]):
+        runs.append(subprocess.run([*command, *extra], capture_output=True, text=True, timeout=240, cwd=tmp_path))
+    assert [run.returncode for run in runs] == [0, 0, 2, 0], runs[2].stderr
+    assert f"changed: {name})" in runs[2].stderr.replace("\n", " ")
+    assert "5 of them from before" in runs[1].stdout and "5 of them from before" in runs[3].stdout
 
 
 def test_output_must_be_json_lines(files):

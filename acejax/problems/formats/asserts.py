@@ -11,7 +11,9 @@ with literals for values. What else a suite does cannot be told from its text, s
 from __future__ import annotations
 
 import ast
+import builtins
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +22,8 @@ from acejax.problems.formats.common import refuse
 
 NODES = {"list_node": "ListNode", "tree_node": "TreeNode"}
 COMPARERS = {"is_same_list": "ListNode", "is_same_tree": "TreeNode"}
+
+_LISTS = re.compile(r"(?:Optional\[)?((?:[Ll]ist\[)*(?:int|str|float|bool|None|[Ll]ist)?)\]*")
 
 Value = tuple[Any, str | None]  # a JSON value, and the kind of node that is to be built of it
 Case = tuple[list[Value], dict[str, Value], Value]  # arguments in their places and by name, and the result
@@ -58,13 +62,78 @@ def function_suite(code: str, where: str, field: str, entry_point: str | None = 
             place = f"{where}: field '{field}', line {statement.lineno} of the test"
             raise UserError(f"{place}: {error}; leave the row out") from None
     try:
-        types = _types(parsed)
+        return _suite_of(name, parsed)
     except Unreadable as error:
         raise UserError(f"{where}: field '{field}': {error}; leave the row out") from None
+
+
+def _suite_of(name: str, parsed: Sequence[Case]) -> dict[str, Any]:
+    """Tests of kind "function". Raises Unreadable where a value is a node in some tests only."""
+    types = _types(parsed)
     tests: dict[str, Any] = {"kind": "function", "fn_name": name, "cases": [_without_kinds(case) for case in parsed]}
     if types:
         tests["types"] = types
     return tests
+
+
+def assertion_suite(assertions: Sequence[str], where: str, field: str) -> dict[str, Any]:
+    """Tests from statements that stand alone, such as verl's `assert add(1, 2) == 3`: of kind "function" where each is
+    of a known form and all call one function, of kind "script" otherwise. Raises UserError where they call none.
+    """
+    tree = parse("\n".join(assertions), where, field)
+    named = _CalledOnItsOwn().visit(ast.parse(ast.unparse(tree)))
+    called = list(dict.fromkeys(_compared_name(statement) for statement in named.body))
+    if len(called) == 1 and called[0]:
+        try:
+            parsed = [_case(statement, called[0]) for statement in named.body]
+            return _suite_of(called[0], parsed)
+        except Unreadable:
+            pass  # a script runs what cannot be read
+    free = _free_names(tree)
+    if not free:
+        refuse(where, field, list(assertions), "give assertions that call the function which a solution defines")
+    check = ast.parse("def check(candidate):\n    pass")
+    check.body[0].body += tree.body  # type: ignore[attr-defined]
+    return {"kind": "script", "entry_point": free[0], "script": ast.unparse(check)}
+
+
+class _CalledOnItsOwn(ast.NodeTransformer):
+    """`Solution().f(x)` as `f(x)`, which is how a case names a method."""
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+        if _called_name(node.value) == "Solution":
+            return ast.Name(node.attr, ast.Load())
+        return node
+
+
+def _compared_name(statement: ast.stmt) -> str:
+    """The function whose result an assertion compares; empty where it is of no such form."""
+    if not isinstance(statement, ast.Assert) or not isinstance(statement.test, ast.Compare):
+        return ""
+    return _called_name(statement.test.left)
+
+
+def _free_names(tree: ast.Module) -> list[str]:
+    """What the statements call and neither they nor Python define, in their order."""
+    made = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            made |= {alias.asname or alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            made.add(node.name)
+    called = dict.fromkeys(_called_name(node) for node in ast.walk(tree))
+    return [name for name in called if name and name not in made and not hasattr(builtins, name)]
+
+
+def returned_depth(starter: str, name: str) -> int | None:
+    """How many lists deep the result of the function is, by the annotation in a starter code: 2 of List[List[int]].
+    None where it states nothing, or something else.
+    """
+    stated = re.search(rf"def\s+{re.escape(name)}\s*\(.*?\)\s*->\s*([^:\n]+)", starter, re.DOTALL)
+    if stated is None:
+        return None
+    lists = _LISTS.fullmatch(re.sub(r"\s|typing\.", "", stated[1]).strip("'\""))
+    return len(re.findall("[Ll]ist", lists[1])) if lists else None
 
 
 def _check_function(tree: ast.Module) -> ast.FunctionDef | None:

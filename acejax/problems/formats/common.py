@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any, Literal, NoReturn
 
 from acejax.errors import UserError
@@ -19,7 +20,10 @@ Form = Literal["a string", "a number above 0", "a list of strings", "a list of o
 
 def shown(value: Any) -> str:
     """A value as an error message shows it: tests and solutions can be megabytes long."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:
+        return f"{type(value).__name__} with an integer of over 4,300 digits"
     if len(text) > SHOWN_CHARACTERS:
         return text[:SHOWN_CHARACTERS] + " …"
     return text
@@ -69,6 +73,24 @@ def is_small(value: Any) -> bool:
     return isinstance(value, (bool, int, float))
 
 
+def parsed_json(text: str) -> Any:
+    """json.loads, for integers of any length too. Raises ValueError and RecursionError."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:
+        # Python turns no text of more than 4,300 digits into an integer; Decimal does.
+        return json.loads(text, parse_int=lambda digits: int(Decimal(digits)))
+
+
+def plain(value: Any) -> str:
+    """str(), for integers of any length too."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return format(Decimal(value), "f")
+    return str(value)
+
+
 def decoded(value: Any, where: str, field: str) -> Any:
     """The value, or what its JSON text stands for; None for an empty text. Raises UserError where the text is not
     JSON.
@@ -76,7 +98,7 @@ def decoded(value: Any, where: str, field: str) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return json.loads(value) if value.strip() else None
+        return parsed_json(value) if value.strip() else None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{where}: field '{field}' is not valid JSON text ({error}); write it as JSON") from None
 

@@ -9,10 +9,21 @@ from typing import Any
 
 from acejax.problems.formats.answers import accepted, ground_truth
 from acejax.problems.formats.asserts import function_suite, humaneval_suite, mbpp_suite
+from acejax.problems.formats.choices import FIELDS as OPTION_FIELDS
+from acejax.problems.formats.choices import options_of, right_option, with_options
+from acejax.problems.formats.columns import (
+    BEFORE_QUESTION,
+    CHAT_FIELDS,
+    OTHER_QUESTION_FIELDS,
+    question,
+    users_text,
+    whole_question,
+)
 from acejax.problems.formats.common import Record, Row, expect, is_small, mapping, refuse
 from acejax.problems.formats.suites import packed_cases, suite
 
-QUESTION_FIELDS = ("problem", "question")
+LIMITS = ("time_limit_s", "memory_limit_mb")
+QUESTION_PARTS = (*OTHER_QUESTION_FIELDS, *CHAT_FIELDS, *BEFORE_QUESTION, *OPTION_FIELDS)
 MATH = ("math", "maths")
 CODE = ("code", "coding")
 MEBIBYTE = 1 << 20
@@ -25,10 +36,14 @@ Converted = tuple[Record, tuple[str, ...], str]
 
 
 def _question_and_answer(row: Row, where: str) -> Converted:
-    """DeepScaleR, AceReason-Math, MATH, AIME, GSM8K and all that have a question and an answer."""
-    question = _question(row, where, *QUESTION_FIELDS)
-    answers, form = accepted(row, where)
-    return {"domain": "math", "prompt": question, "answer": answers}, (), form
+    """DeepScaleR, AceReason-Math, MATH, AIME, GSM8K, ASDiv, MMLU and all that have a question and an answer."""
+    options = options_of(row)
+    prompt = with_options(whole_question(row, where), row, options)
+    answers = right_option(row, options, where) if options else []
+    form = "option"
+    if not answers:
+        answers, form = accepted(row, where)
+    return {"domain": "math", "prompt": prompt, "answer": answers}, QUESTION_PARTS, form
 
 
 def _question_and_tests(row: Row, where: str) -> Converted:
@@ -36,9 +51,11 @@ def _question_and_tests(row: Row, where: str) -> Converted:
     suite.
     """
     metadata = mapping(row, "metadata", where)
-    tests, form = suite(row["tests"], where, "tests", metadata.get("func_name"))
-    record = _code(_question(row, where, *QUESTION_FIELDS), tests)
-    return record | _starter(row), ("starter_code", "solutions", "metadata"), form
+    starter = _starter(row)
+    tests, form = suite(row["tests"], where, "tests", metadata.get("func_name"), starter.get("starter_code", ""))
+    record = _code(whole_question(row, where), tests) | starter
+    limits = {name: row[name] for name in LIMITS if name in row}
+    return record | limits, ("starter_code", "solutions", "metadata", *LIMITS, *QUESTION_PARTS), form
 
 
 def _leetcode(row: Row, where: str) -> Converted:
@@ -46,7 +63,7 @@ def _leetcode(row: Row, where: str) -> Converted:
         return _question_and_tests(row, where)
     expect(row, where, "a string", "test", "entry_point")
     tests = function_suite(row["test"], where, "test", row["entry_point"])
-    prompt = _question(row, where, "problem_description", "query", "prompt")
+    prompt = question(row, where, "problem_description", "query", "prompt")
     used = (
         "starter_code",
         "test",
@@ -67,7 +84,7 @@ def _verl(row: Row, where: str) -> Converted:
     truth = row["reward_model"].get("ground_truth")
     extra = mapping(row, "extra_info", where)
     ability = str(row.get("ability") or "").lower()
-    record: Record = {"prompt": _user_text(row["prompt"], extra, where), "source": row.get("data_source")}
+    record: Record = {"prompt": _asked(row["prompt"], extra, where), "source": row.get("data_source")}
     if ability in CODE or (ability not in MATH and _is_suite(truth)):
         record["domain"] = "code"
         record["tests"], form = suite(truth, where, field)
@@ -92,33 +109,22 @@ def _is_suite(truth: Any) -> bool:
     return isinstance(truth, Mapping)
 
 
-def _user_text(prompt: Any, extra: Row, where: str) -> str:
+def _asked(prompt: Any, extra: Row, where: str) -> str:
     """The user's turn; where `extra_info.question` is a part of it, that part: the rest is another framework's
     instruction.
     """
-    if isinstance(prompt, str):
-        return prompt
-    turns = []
-    if isinstance(prompt, list):
-        turns = [turn for turn in prompt if isinstance(turn, Mapping) and turn.get("role") != "system"]
-    content = _users_words(turns[0]) if len(turns) == 1 else None
-    if content is None:
-        refuse(where, "prompt", prompt, "give one message of the user, after a system message at most")
-    question = extra.get("question")
-    if isinstance(question, str) and question.strip() and question in content:
-        return question
+    content = users_text(prompt, where, "prompt")
+    asked = extra.get("question")
+    if isinstance(asked, str) and asked.strip() and asked in content and not isinstance(prompt, str):
+        return asked
     return content
-
-
-def _users_words(turn: Row) -> str | None:
-    content = turn.get("content")
-    return content if turn.get("role") == "user" and isinstance(content, str) else None
 
 
 def _apps(row: Row, where: str) -> Converted:
     """APPS and TACO: `input_output` as JSON text, empty where a problem has no tests."""
-    tests, form = suite(row["input_output"], where, "input_output")
-    record = _code(_question(row, where, "question"), tests) | _starter(row)
+    starter = _starter(row)
+    tests, form = suite(row["input_output"], where, "input_output", starter=starter.get("starter_code", ""))
+    record = _code(question(row, where, "question"), tests) | starter
     seconds = _SECONDS.fullmatch(str(row.get("time_limit") or ""))
     if seconds:
         record["time_limit_s"] = float(seconds[1])
@@ -195,7 +201,7 @@ def _codeforces(row: Row, where: str) -> Converted:
 
 def _statement(row: Row, where: str) -> str:
     """A problem of Codeforces, put together from its sections."""
-    parts = [_question(row, where, "description", "title")]
+    parts = [question(row, where, "description", "title")]
     for heading, field in (("Input", "input_format"), ("Output", "output_format")):
         if row.get(field):
             parts.append(f"{heading}\n\n{row[field]}")
@@ -218,7 +224,7 @@ def _livecodebench(row: Row, where: str) -> Converted:
     tests, form = suite(cases, where, "private_test_cases", fn_name)
     if not row.get("private_test_cases", "[").lstrip().startswith("["):
         form = "pickled list of tests"
-    record = _code(_question(row, where, "question_content"), tests)
+    record = _code(question(row, where, "question_content"), tests)
     used = ("question_content", "public_test_cases", "private_test_cases", "metadata", "starter_code")
     return record | _starter(row), used, form
 
@@ -226,7 +232,7 @@ def _livecodebench(row: Row, where: str) -> Converted:
 def _humaneval(row: Row, where: str) -> Converted:
     """HumanEval and its EvalPlus edition: for evaluation only, since tests and program share a process."""
     expect(row, where, "a string", "test")
-    prompt = _question(row, where, "prompt")
+    prompt = question(row, where, "prompt")
     tests = humaneval_suite(prompt, row["test"], str(row["entry_point"]), where)
     used = ("prompt", "test", "entry_point", "canonical_solution")
     return _code(prompt, tests), used, "check(candidate)"
@@ -240,7 +246,7 @@ def _mbpp(row: Row, where: str) -> Converted:
     set_up = row.get("test_setup_code") or "\n".join(row.get("test_imports") or [])
     tests = mbpp_suite(shown, row.get("code") or "", where, set_up=set_up, whole=row.get("test") or "")
     # Only the assertions say what the function is called.
-    prompt = "\n".join([_question(row, where, "text", "prompt"), "", *shown])
+    prompt = "\n".join([question(row, where, "text", "prompt"), "", *shown])
     used = ("text", "prompt", "code", "test", "test_setup_code")
     return _code(prompt, tests), used, "assertions"
 
@@ -252,17 +258,6 @@ def _code(prompt: str, tests: Record) -> Record:
 def _starter(row: Row) -> Record:
     code = row.get("starter_code")
     return {"starter_code": code} if isinstance(code, str) and code.strip() else {}
-
-
-def _question(row: Row, where: str, *fields: str) -> str:
-    """The first of the fields that holds a text. Raises UserError where none does."""
-    for field in fields:
-        text = row.get(field)
-        if isinstance(text, str) and text.strip():
-            return text
-    named = " or ".join(f"'{field}'" for field in fields)
-    todo = f"no question found: give field {named} (or 'prompt'); the row has {', '.join(row)}"
-    refuse(where, fields[0], row.get(fields[0]), todo)
 
 
 CONVERTERS: Mapping[str, Callable[[Row, str], Converted]] = {

@@ -1,8 +1,9 @@
 """Which dataset a row comes from, told by its columns, and the row as a record of ours.
 
-`meta.format` names what was recognised and `meta.answer_format` how answers or tests were written; small columns that
-have no place in our record (difficulty, dates, tags) stay in `meta` under their names. The prompt is the dataset's own
-text.
+A row with `tests` is code and one with an answer mathematics, whatever the column of its question is called. In a row
+of a dataset, `meta.format` names what was recognised and `meta.answer_format` how answers or tests were written; small
+columns that have no place in our record (difficulty, dates, tags) stay in `meta` under their names. The prompt is the
+dataset's own text.
 """
 
 from __future__ import annotations
@@ -10,23 +11,37 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping
 
-from acejax.problems.formats.common import Record, Row, is_small, mapping
-from acejax.problems.formats.converters import CONVERTERS, QUESTION_FIELDS
+from acejax.problems.formats.answers import accepted
+from acejax.problems.formats.choices import options_of
+from acejax.problems.formats.columns import (
+    ANSWER_FIELDS,
+    BEFORE_QUESTION,
+    QUESTION_FIELDS,
+    is_text,
+    spelled,
+)
+from acejax.problems.formats.common import Record, Row, decoded, is_small, mapping, refuse
+from acejax.problems.formats.converters import CONVERTERS
+from acejax.problems.formats.suites import is_own, suite
+from acejax.problems.problem import DOMAINS, Domain, checked_domain
 
 ID_FIELDS = ("id", "task_id", "question_id", "problem_id", "unique_id")
 # What a record holds already, and what its question was made of, is not said twice.
-TAKEN = {"meta", "attempts", "source", "answer", "tests", "solution", *QUESTION_FIELDS, *ID_FIELDS}
+TAKEN = {"meta", "attempts", "source", "tests", "solution", *QUESTION_FIELDS, *ANSWER_FIELDS, *ID_FIELDS}
 
 
-def as_record(row: Row, where: str) -> Record | None:
-    """The row as a record without `source` and perhaps without `id`; None where it is a record of ours already.
+def as_record(row: Row, where: str, domain: Domain) -> Record:
+    """The row as a record without `source` and perhaps without `id`; `domain` is for a row that does not tell its own.
 
     Raises UserError, naming the field, for a row that no format fits or that cannot be judged.
     """
+    row = _without_empty_tests(spelled(row))
     name = _recognise(row)
     if name is None:
-        return None
+        return _own(row, where, domain)
     record, used, answer_format = CONVERTERS[name](row, where)
+    if name in GENERAL:
+        record["domain"] = _general_domain(row, record["domain"], domain)
     record["meta"] = {
         **_small_columns(row, TAKEN.union(used)),
         **record.get("meta", {}),
@@ -45,6 +60,48 @@ def as_record(row: Row, where: str) -> Record | None:
     return record
 
 
+def _without_empty_tests(row: Record) -> Record:
+    """A row with an answer has no tests where it only has the column for them."""
+    if row.get("tests", True) in ({}, [], "") and _has_any(row, *ANSWER_FIELDS):
+        return {name: value for name, value in row.items() if name != "tests"}
+    return row
+
+
+def _own(row: Record, where: str, domain: Domain) -> Record:
+    """A row whose `prompt` is a text and which names `answer` or `tests` as our records do."""
+    record = dict(row)
+    record.setdefault("domain", _domain_told(row, domain))
+    for name in ("tests", "meta"):
+        if name in record:
+            record[name] = decoded(record[name], where, name)
+    if not isinstance(record.get("meta") or {}, Mapping):
+        refuse(where, "meta", record["meta"], "give an object")
+    field = DOMAINS[checked_domain(record["domain"], where)].field
+    if field == "answer":
+        record["answer"] = accepted(record, where)[0]
+    elif field == "tests" and record.get("tests") and not is_own(record["tests"]):
+        record["tests"] = suite(record["tests"], where, "tests", starter=str(record.get("starter_code") or ""))[0]
+    return record
+
+
+def _domain_told(row: Row, domain: Domain) -> Domain:
+    """The domain of a row that names none: `domain`, unless the row holds what another one is judged by."""
+    judged_by = DOMAINS[domain].field
+    if "tests" in row:
+        return domain if judged_by == "tests" else "code"
+    if judged_by == "tests" and _has_any(row, *ANSWER_FIELDS):
+        return "math"
+    return domain
+
+
+def _general_domain(row: Row, read_as: Domain, domain: Domain) -> Domain:
+    """The domain of a question with an answer or tests: the row's, or the source's, if it is judged by the same."""
+    for named in (row.get("domain"), domain):
+        if isinstance(named, str) and named in DOMAINS and DOMAINS[named].field == DOMAINS[read_as].field:
+            return named
+    return read_as
+
+
 def _small_columns(row: Row, taken: set[str]) -> Record:
     found = {}
     for name, value in row.items():
@@ -61,6 +118,10 @@ def _has(row: Row, *names: str) -> bool:
     return all(row.get(name) not in (None, "") for name in names)
 
 
+# Formats that name no dataset.
+GENERAL = ("problem and tests", "problem and answer")
+
+
 def _recognise(row: Row) -> str | None:
     """The name of the first format whose columns are there; None for a record of ours."""
     if _has(row, "reward_model", "prompt") and isinstance(row["reward_model"], Mapping):
@@ -68,7 +129,7 @@ def _recognise(row: Row) -> str | None:
     name = _known_for_tests(row)
     if name is not None:
         return name
-    if isinstance(row.get("prompt"), str):
+    if isinstance(row.get("prompt"), str) and not _is_general(row):
         return None
     if "tests" in row:
         check = isinstance(row["tests"], Mapping) and row["tests"].get("functional")
@@ -79,6 +140,16 @@ def _recognise(row: Row) -> str | None:
     if isinstance(answer, str) and "####" in answer:
         return "gsm8k"
     return "problem and answer"
+
+
+def _is_general(row: Row) -> bool:
+    """Whether a row with a text `prompt` has more to its question, or its answer elsewhere, than a record of ours."""
+    if "tests" in row:
+        return False
+    more = any(is_text(row.get(field)) for field in BEFORE_QUESTION)
+    if more or options_of(row):
+        return True
+    return "domain" not in row and not _has_any(row, "answer", "solution")
 
 
 def _known_for_tests(row: Row) -> str | None:

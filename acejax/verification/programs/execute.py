@@ -44,7 +44,7 @@ class TreeNode:
 
 
 def build(value, kind):
-    """A linked list or tree from its level list; any other kind is passed through."""
+    """A linked list or tree from its level list, an object with integers for keys; any other kind is passed through."""
     if kind == "ListNode" and value is not None:
         head = None
         for item in reversed(value):
@@ -52,6 +52,8 @@ def build(value, kind):
         return head
     if kind == "TreeNode" and value is not None:
         return _tree(value)
+    if kind == "IntKeys" and value is not None:
+        return {int(key): item for key, item in value.items()}
     return value
 
 

@@ -67,7 +67,9 @@ def judge_program(source: str, problem: Problem, sandbox: Sandbox, strict: bool 
 
 def _run_function(program: Program, case: Mapping[str, Any]) -> str:
     result = program.run({"args": case.get("args") or [], "kwargs": case.get("kwargs") or {}})
-    if result.status == "ok" and not report_matches(case["output"], result.report):
+    # A data set that wraps results in lists does not say whether this one was wrapped: then either is right.
+    wanted = [case[name] for name in ("output", "or_output") if name in case]
+    if result.status == "ok" and not any(report_matches(one, result.report) for one in wanted):
         return "wrong_output"
     return result.status
 
