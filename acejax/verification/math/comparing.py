@@ -278,11 +278,17 @@ def _is_name(node: Node) -> bool:
         return node.value in ("e", "i")
     if op == "fn":
         return node.value == "abs" and _is_name(args[0])
+    if op == "apply":
+        return all(map(_is_name_or_number, args))
     if op == "pow":  # the inverse of a function
         return args[0].op == "sym" and args[1] == MINUS_ONE
     if op == "mul":
         return _is_function_of_number(args) or _are_names(args)
     return _is_tuple(node) and _are_names(args)
+
+
+def _is_name_or_number(node: Node) -> bool:
+    return node.op == "num" or _is_name(node)
 
 
 def _is_function_of_number(factors: tuple[Node, ...]) -> bool:

@@ -12,8 +12,9 @@ MAX_DEPTH = 40
 
 
 class Cursor(ABC):
-    def __init__(self, tokens: list[Token]):
+    def __init__(self, tokens: list[Token], functions: frozenset[str] = frozenset()):
         self.tokens = tokens
+        self.functions = functions  # letters that are applied to what stands in brackets after them
         self.at = 0
         self.depth = 0
 

@@ -5,7 +5,8 @@ compared piece by piece. A response is never evaluated as code nor handed to a p
 object is printed: printing a tower of powers does not end.
 
 Where answers are ambiguous, each stage says at its own head how it reads them: which box counts in boxes.py, text,
-numbers and commas in reading.py, lists, sets, units, names and relations in comparing.py, scalars in values.py. Here:
+numbers and commas in reading.py, letters before brackets in applications.py, lists, sets, units, names and relations in
+comparing.py, scalars in values.py. Here:
 * `1,234` may be one number or two, and \log may have base e or 10 on both sides: one pair of readings that agrees is
 enough.
 * The letters of a name, a choice or a list of choices are no product. A choice with its value, `(B) 5`, is either.
@@ -19,6 +20,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Literal
 
+from acejax.verification.math.applications import functions_in
 from acejax.verification.math.boxes import extract_boxed
 from acejax.verification.math.cleaning import TEXT, LatexError, normalise
 from acejax.verification.math.comparing import same_answer
@@ -87,7 +89,8 @@ def equivalent(answer: str, reference: str) -> bool:
     by_words = _same_as_words(a, b)
     if by_words is not None:
         return by_words
-    return any(same_answer(x, y) for x in readings(a) for y in readings(b))
+    functions = functions_in(a, b)
+    return any(same_answer(x, y) for x in readings(a, functions) for y in readings(b, functions))
 
 
 def _squeezed(text: str) -> str:

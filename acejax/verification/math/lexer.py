@@ -20,7 +20,7 @@ class Token(NamedTuple):
     value: Fraction = Fraction(0)
 
 
-_PLAIN_FUNCTIONS = "sin cos tan cot sec csc sinh cosh tanh exp ln log lg floor ceil gcd lcm max min cis abs"
+_PLAIN_FUNCTIONS = "sin cos tan cot sec csc sinh cosh tanh exp ln log lg floor ceil gcd lcm max min cis abs erf erfc"
 _INVERTIBLE = "sin cos tan cot sec csc sinh cosh tanh"
 FUNCTIONS = {name: name for name in _PLAIN_FUNCTIONS.split()}
 FUNCTIONS |= {prefix + name: "a" + name for prefix in ("arc", "a", "ar") for name in _INVERTIBLE.split()}
