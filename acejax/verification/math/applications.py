@@ -2,8 +2,8 @@ r"""Which letters before a bracket are functions, and which are factors: decided
 
 * `f`, `g`, `J`, \Gamma and \zeta, with any index or primes, are always functions: f(x)+f(y) is not f(x+y).
 * Any letter before several arguments is one: u(x,y).
-* Any other letter, `x` or `P` or \phi, is a function where neither answer has it without a bracket, and either it is
-one of h, F, G, H, P, \phi, \psi, \Phi, \Psi, or somewhere it stands before one plain number or letter, as in u(2) or u(x).
+* Any other letter is a function where neither answer has it without a bracket, and either it is one of h, F, G, H, P,
+\phi, \psi, \Phi, \Psi, or somewhere it stands before one plain number or letter, as in u(2) or u(x).
 * Else it is a factor: x(x+1) and k(x+y) are products, and so is P(1+r) beside rP+P.
 
 The last two rules look at both answers together, because a letter cannot mean two things in them. \Gamma, \zeta, erf

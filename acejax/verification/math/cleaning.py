@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from acejax.verification.math.units import DOLLAR
+from acejax.verification.math.units import DOLLAR, canonical_unit, may_be_left_out
 
 MAX_CHARS = 2000
 
@@ -96,6 +96,7 @@ _NOT_EQUAL = re.compile(r"\\not\s*=")
 _BOLD_CHOICE = re.compile(r"\\mathbf\s*\{\s*(\([A-H]\))\s*\}")
 _DOTTED = re.compile(r"(?<=[.\d])\\dot\s*\{?(\d)\}?(\d{0,20})\\dot\s*\{?(\d)\}?", re.ASCII)
 _POWER_OF_TEN = re.compile(r"(?<=\d)\s?[xX]\s?(?=10\s?(?:\^|\*\*))", re.ASCII)
+_COUNTED = re.compile(r"(?<=[\d}])(?:\\ | )?\((?:\\text\{)? ?([A-Za-z]{3}[A-Za-z ]{0,40})\}? ?\)$")
 _UNIT_IN_BRACES = r"\{\s*\\(?:text|mathrm)\s*\{([A-Za-z ]{1,20})\}\s*\}"
 _UNIT_FRACTION = re.compile(rf"\\[dt]?frac\s*{_UNIT_IN_BRACES}\s*{_UNIT_IN_BRACES}")
 _SIGN_IN_BRACES = re.compile(r"(?<![A-Za-z])\{([-+])\}")
@@ -152,10 +153,18 @@ def _without_shorthand(text: str) -> str:
         text = _BOLD_CHOICE.sub(r"\1", text)
     if r"\dot" in text:
         text = _DOTTED.sub(r"(\1\2\3)", text)
+    if text.endswith(")"):
+        text = _COUNTED.sub(_without_brackets, text)
     text = _POWER_OF_TEN.sub(r"\\times ", text)
     text = _UNIT_FRACTION.sub(r"\\text{ \1/\2 }", text)
     text = _SIGN_IN_BRACES.sub(r"\1", text)
     return text.replace("+/-", r"\pm ")
+
+
+def _without_brackets(match: re.Match[str]) -> str:
+    """9 (apples) as 9 apples, where nothing but a unit stands in the brackets."""
+    words = match[1].strip()
+    return rf" \text{{ {words} }}" if may_be_left_out(canonical_unit(words)) else match[0]
 
 
 def _with_cycle(match: re.Match[str]) -> str:

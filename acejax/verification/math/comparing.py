@@ -16,7 +16,7 @@ from acejax.verification.math.matrices import as_matrix
 from acejax.verification.math.sets import MIRROR, same_sets
 from acejax.verification.math.signs import expansions, has_choice_of_sign, is_collection
 from acejax.verification.math.tree import MINUS_ONE, Node, difference, infinity, number, operators, product, symbol
-from acejax.verification.math.units import same_unit
+from acejax.verification.math.units import may_be_left_out, same_unit
 from acejax.verification.math.values import ratio_sign, rational_value, same_value
 from acejax.verification.math.words import number_of
 
@@ -154,7 +154,7 @@ def _same_measure(a: Node, b: Node) -> bool:
     measure, other = (a, b) if a.op == "unit" else (b, a)
     if _has_degrees(other) and measure.value not in WITH_DEGREES:
         return False
-    if same_answer(measure.args[0], other):
+    if may_be_left_out(str(measure.value)) and same_answer(measure.args[0], other):
         return True
     return same_value(_with_letters(measure), other)
 

@@ -14,7 +14,7 @@ from acejax.verification.math.cleaning import TEXT, LatexError
 from acejax.verification.math.lexer import RELATIONS, in_base, tokenise
 from acejax.verification.math.operands import Operands
 from acejax.verification.math.tree import HUNDREDTH, ZERO, Node, negated, number, product, symbol
-from acejax.verification.math.units import canonical_unit, is_no_unit
+from acejax.verification.math.units import SHORT_FOR_NUMBERS, canonical_unit, is_no_unit
 from acejax.verification.math.words import number_of
 
 MAX_SUFFIXES = 4
@@ -113,7 +113,7 @@ class _Parser(Operands):
             if self.kind not in _SIGNS:
                 break
         node = _joined("add", terms)
-        return _measured(node, self.unit() or currency)
+        return _measured(node, self.unit(currency) or currency)
 
     def signs(self) -> tuple[bool, str]:
         """Whether the signs before a term make it negative, and the last ± or ∓ among them."""
@@ -125,7 +125,7 @@ class _Parser(Operands):
                 either = sign
         return negative, either
 
-    def unit(self) -> str:
+    def unit(self, currency: str) -> str:
         if self.kind not in ("text", "currency"):
             return ""
         words: list[str] = []
@@ -137,6 +137,8 @@ class _Parser(Operands):
                 words.append(token.text or token.kind)
         text = " ".join(words)
         unit = canonical_unit(text)
+        if currency and words[0] in SHORT_FOR_NUMBERS:
+            raise LatexError("a number word that is not read")
         if is_no_unit(text) or any(map(number_of, text.split())):
             raise LatexError("a text that is no unit")
         if not unit and "unit" not in text:

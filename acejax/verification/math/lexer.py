@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from acejax.verification.math.cleaning import GREEK, OPEN_TEXT, TEXT, LatexError, grouped
+from acejax.verification.math.nouns import is_counted
 from acejax.verification.math.units import CURRENCY, LINKING, MULTIPLES, UNITS
 
 MAX_TOKENS = 800
@@ -50,6 +51,7 @@ _NAMED_COMMANDS = {
 }
 _TEXT_OPERATORS = {"and": ",", "or": ",", "to": ":"}
 _TYPED_OPERATORS = {"<=": "≤", ">=": "≥", "!=": "≠", "**": "^", ";": ","}
+_CAPITAL_UNITS = {"K": "kelvin", "M": "mega", "G": "giga"}  # letters that are other units when small
 _AFTER_NUMBER = frozenset(("num", "}", ")", "cmd", "text"))  # the kinds that a unit may follow
 RELATIONS = frozenset("=<>≤≥≠≈≡∈:~→")
 
@@ -206,7 +208,8 @@ def _repeating(whole: str, part: str, cycle: str) -> Fraction:
 
 def _tokens_of_text(content: str, applied: bool, comma_is_list: bool) -> list[Token]:
     r"""The tokens of what \text{…} holds; `applied` if an argument or an index follows it."""
-    words = content.lower().strip(" ,")
+    content = content.replace("~", " ").strip()
+    words = _CAPITAL_UNITS.get(content) or content.lower().strip(" ,")
     if content in ("+", "-"):
         return [Token(content)]
     if words in _TEXT_OPERATORS:
@@ -273,6 +276,8 @@ def _tokens_of_letters(run: str, before: str, glued: bool) -> list[Token]:
 
 def _is_unit(lower: str, before: str, glued: bool) -> bool:
     if len(lower) >= 4 and (lower in UNITS or not glued):  # 2abcd is a product
+        return True
+    if len(lower) == 3 and before == "num" and not glued and is_counted(lower):  # 5 red apples
         return True
     if before not in _AFTER_NUMBER:
         return False
