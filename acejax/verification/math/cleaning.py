@@ -23,9 +23,10 @@ def grouped(text: str, size: int) -> list[list[str]]:
 
 
 _SIGNS = r"""
-∞ \infty √ \sqrt ∛ \cbrt ∪ \cup ∩ \cap ∖ \setminus ± \pm ∓ \mp × \times · \cdot ⋅ \cdot ∙ \cdot ÷ \div ≤ \le ≥ \ge
-⩽ \le ⩾ \ge ≠ \ne ≈ \approx ∈ \in ∅ \emptyset ∨ \lor ∧ \land → \to ⟨ \langle ⟩ \rangle ⌊ \lfloor ⌋ \rfloor ⌈ \lceil
-⌉ \rceil ℝ \mathbb{R} ℤ \mathbb{Z} ℕ \mathbb{N} ℚ \mathbb{Q} ℂ \mathbb{C} ∠ \angle … \ldots ϕ \phi ϵ \epsilon
+∞ \infty √ \sqrt ∛ \cbrt ∪ \cup ∩ \cap ∖ \setminus ± \pm ∓ \mp × \times · \cdot ⋅ \cdot ∙ \cdot ÷ \div ≤ \le ≥ \ge ⩽
+\le ⩾ \ge ≠ \ne ≈ \approx ≃ \approx ≅ \approx ≡ \equiv ∀ \forall ∈ \in ∅ \emptyset ∨ \lor ∧ \land → \to ⟨ \langle ⟩
+\rangle ⌊ \lfloor ⌋ \rfloor ⌈ \lceil ⌉ \rceil ℝ \mathbb{R} ℤ \mathbb{Z} ℕ \mathbb{N} ℚ \mathbb{Q} ℂ \mathbb{C} ∠ \angle
+… \ldots ϕ \phi ϵ \epsilon
 """
 _GREEK_LETTERS = """
 alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho . sigma tau upsilon phi chi
@@ -85,6 +86,11 @@ _NO_CONTENT = re.compile(
     r"\\(?:left|right|[bB]igg?[lr]?|middle)(?![A-Za-z])\.?|(?<!\\)\\[()\[\]]|\\phantom\s*(?:\{[^{}]*\}|.)|\\(?:text)?color\s*\{[^{}]*\}"
     r"|\\[hv]space\*?\s*\{[^{}]*\}|\\(?:boxed|fbox|ensuremath|large|Large|LARGE|small|normalsize|bf|rm|it)(?![A-Za-z])"
 )
+_DECIMAL_COMMA = re.compile(
+    r"(?<![\d},.])(\d+)\{,\}(\d{1,2}|\d{4,9})(?![\d{.])", re.ASCII
+)  # three digits are a thousand
+_BARE_POINT = re.compile(r"(?<=\d)\.(?=[/*+)-])", re.ASCII)
+_POWER_AND_NUMBER = re.compile(r"(?<=[\d)}])( ?\^ ?\d{1,9}) (?=\d)", re.ASCII)  # 2^6 3^5
 _ONGOING = re.compile(r"\.(\d{1,60})\s*(?:\.{2,}|\\[lc]?dots(?![A-Za-z]))", re.ASCII)
 _HALF_DAY = re.compile(r"(?<![A-Za-z])([aApP])\.\s?([mM])(?![A-Za-z])\.?")
 _DOTS = re.compile(r"\.\s?\.[.\s]*")
@@ -137,7 +143,10 @@ def _without_unicode(text: str) -> str:
 
 def _without_shorthand(text: str) -> str:
     """What people write for short, as the notation that the tokeniser knows. Most texts hold none of it."""
+    if "{,}" in text:
+        text = _DECIMAL_COMMA.sub(r"\1.\2", text)
     if "." in text:
+        text = _BARE_POINT.sub("", text)
         text = _ONGOING.sub(_with_cycle, text)
         text = _HALF_DAY.sub(r"\1\2", text)
         text = _DOTS.sub(r" \\ldots ", text)
@@ -146,6 +155,7 @@ def _without_shorthand(text: str) -> str:
     if text.startswith("<") and text.endswith(">"):
         text = rf"\langle {text[1:-1]}\rangle"
     if "^" in text:
+        text = _POWER_AND_NUMBER.sub(r"\1 \\cdot ", text)
         text = _ORDINAL.sub(r"\\text{ th }", text)
     if r"\not" in text:
         text = _NOT_EQUAL.sub(r"\\neq ", text)

@@ -51,6 +51,17 @@ class Cursor(ABC):
     def leave(self) -> None:
         self.depth -= 1
 
+    def skip_index(self) -> None:
+        """Passes over one token, or a braced group whatever it holds."""
+        depth = 0
+        while True:
+            kind = self.next().kind
+            if kind == "end":
+                raise LatexError("an index that does not end")
+            depth += (kind == "{") - (kind == "}")
+            if depth <= 0:
+                return
+
     def text_since(self, start: int) -> str:
         """What the tokens from a place to here spell, without braces."""
         taken = (token for token in self.tokens[start : self.at] if token.kind not in "{}")

@@ -235,9 +235,13 @@ class _Parser(Operands):
         if kind == "^":
             self.next()
             return self.raised(node)
-        if kind == "_" and node.op in ("sym", "num"):
+        if kind == "_" and node.op in ("sym", "num", "text"):
             self.next()
             return self.subscripted(node)
+        if kind == "_" and node.op == "pow" and node.args[0].op == "sym":  # v^2_0
+            self.next()
+            base, power = node.args
+            return Node("pow", (self.subscripted(base), power))
         if kind == "'" and node.op == "sym":
             self.next()
             return symbol(f"{node.value}'")
@@ -300,9 +304,10 @@ class _Parser(Operands):
 
     def subscripted(self, node: Node) -> Node:
         start = self.at
-        index = self.argument()
-        if node.op == "sym":
+        if node.op != "num":
+            self.skip_index()
             return symbol(f"{node.value}_{self.text_since(start)}")
+        index = self.argument()
         if not isinstance(index.value, Fraction):
             raise LatexError("a base that is no number")
         digits = self.tokens[start - 2].text

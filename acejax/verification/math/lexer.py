@@ -27,10 +27,10 @@ FUNCTIONS = {name: name for name in _PLAIN_FUNCTIONS.split()}
 FUNCTIONS |= {prefix + name: "a" + name for prefix in ("arc", "a", "ar") for name in _INVERTIBLE.split()}
 _APPLIED = {name + letter for name in ("sin", "cos", "tan", "ln") for letter in "xy"}
 _COMMANDS = r"""
-cdot * times * ast * div / pm +- mp -+ cup ∪ cap ∩ setminus ∖ backslash ∖ le ≤ leq ≤ leqslant ≤ ge ≥ geq ≥
-geqslant ≥ lt < gt > ne ≠ neq ≠ approx ≈ equiv ≡ in ∈ colon : sim ~ to → rightarrow → mid : vert | lor , vee ,
-land , wedge , prime ' lbrace \{ rbrace \} lparen ( rparen ) lbrack [ rbrack ] langle ⟨ rangle ⟩ lvert lv rvert rv
-lfloor lf rfloor rf lceil lc rceil rc
+cdot * times * ast * div / pm +- mp -+ cup ∪ cap ∩ setminus ∖ backslash ∖ le ≤ leq ≤ leqslant ≤ ge ≥ geq ≥ geqslant ≥
+lt < gt > ne ≠ neq ≠ approx ≈ simeq ≈ approxeq ≈ cong ≈ equiv ≡ in ∈ colon : sim ~ to → rightarrow → mid : vert | lor ,
+vee , land , wedge , prime ' lbrace \{ rbrace \} lparen ( rparen ) lbrack [ rbrack ] langle ⟨ rangle ⟩ lvert lv rvert
+rv lfloor lf rfloor rf lceil lc rceil rc
 """
 _INVISIBLE = "quad qquad displaystyle textstyle limits nolimits thinspace enspace space hfill nonumber"
 _SYNONYMS = r"""
@@ -52,6 +52,11 @@ _NAMED_COMMANDS = {
 _TEXT_OPERATORS = {"and": ",", "or": ",", "to": ":"}
 _TYPED_OPERATORS = {"<=": "≤", ">=": "≥", "!=": "≠", "**": "^", ";": ","}
 _CAPITAL_UNITS = {"K": "kelvin", "M": "mega", "G": "giga"}  # letters that are other units when small
+# Commands that lost the space before the letter after them: \\quadx, \\lex.
+_GLUED = re.compile(
+    r"(q?quad|cdot|times|div|leq?|geq?|neq?|equiv|pm|cup|cap|to|pi|alpha|beta|theta|lambda|omega|infty)([A-Za-z])"
+)
+_NOT_GLUED = frozenset(("top", "neg", "leq", "geq", "neq"))
 _AFTER_NUMBER = frozenset(("num", "}", ")", "cmd", "text"))  # the kinds that a unit may follow
 RELATIONS = frozenset("=<>≤≥≠≈≡∈:~→")
 
@@ -246,6 +251,8 @@ def _tokens_of_command(name: str) -> list[Token]:
         return [Token("fn", FUNCTIONS[name])]
     if name in _ESCAPED:
         return [Token(_ESCAPED[name])]
+    if name not in _NOT_GLUED and (glued := _GLUED.fullmatch(name)):
+        return [*_tokens_of_command(glued[1]), Token("sym", glued[2])]
     if name.startswith("end") and "{" in name:
         return [Token("end matrix")]
     return [Token("cmd", _ONE_NAME.get(name, name))]

@@ -15,7 +15,7 @@ from acejax.verification.math.nouns import LINKS, is_counted
 _ALIASES = """cm centimeter centimetre;m meter metre;km kilometer kilometre;mm millimeter millimetre;inch in inches;
 ft foot feet;yd yard;mi mile;s sec second;min minute;h hr hour;day;week wk;month;year yr;g gram;kg kilogram;
 mg milligram;lb;pound;oz ounce;dollar usd buck;cent;euro eur;yen jpy;rupee inr;won;ruble;pound_sterling gbp;
-deg degree;percent;l liter litre;ml milliliter millilitre;gallon gal;unit;n newton;j joule;w watt;v volt;pm;am;
+deg degree;percent pct;l liter litre;ml milliliter millilitre;gallon gal;unit;n newton;j joule;w watt;v volt;pm;am;
 hz hertz;pa pascal;acre;radian rad;mph;kph;celsius c degc centigrade;fahrenheit f degf;nm nanometer;kwh;mol mole;
 th st nd rd"""
 # Names that are units within a text alone: 2au is a product of letters.
