@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from acejax.verification.math.environments import without_environments
 from acejax.verification.math.units import DOLLAR, canonical_unit, may_be_left_out
 
 MAX_CHARS = 2000
@@ -91,6 +92,10 @@ _DECIMAL_COMMA = re.compile(
 )  # three digits are a thousand
 _BARE_POINT = re.compile(r"(?<=\d)\.(?=[/*+)-])", re.ASCII)
 _POWER_AND_NUMBER = re.compile(r"(?<=[\d)}])( ?\^ ?\d{1,9}) (?=\d)", re.ASCII)  # 2^6 3^5
+_ABOUT = re.compile(
+    r"(?<=\S) ?\( ?\\approx ?([^()]{1,40})\)$|(?<=\S) ?,?\\text ?\{[, ]*(?:or|which is)? ?"
+    r"\(?(?:approximately|approx\.?|about|roughly) ?([\d.]*)\)? ?\}"
+)
 _ONGOING = re.compile(r"\.(\d{1,60})\s*(?:\.{2,}|\\[lc]?dots(?![A-Za-z]))", re.ASCII)
 _HALF_DAY = re.compile(r"(?<![A-Za-z])([aApP])\.\s?([mM])(?![A-Za-z])\.?")
 _DOTS = re.compile(r"\.\s?\.[.\s]*")
@@ -141,10 +146,20 @@ def _without_unicode(text: str) -> str:
     return text.translate(_LATEX_OF_SIGNS)
 
 
-def _without_shorthand(text: str) -> str:
-    """What people write for short, as the notation that the tokeniser knows. Most texts hold none of it."""
+def _without_remarks(text: str) -> str:
+    """Environments as lists, approximations as relations, decimal commas as points."""
+    if r"\begin" in text:
+        text = without_environments(text)
+    if "approx" in text or "about" in text or "roughly" in text:
+        text = _ABOUT.sub(_about, text)
     if "{,}" in text:
         text = _DECIMAL_COMMA.sub(r"\1.\2", text)
+    return text
+
+
+def _without_shorthand(text: str) -> str:
+    """What people write for short, as the notation that the tokeniser knows. Most texts hold none of it."""
+    text = _without_remarks(text)
     if "." in text:
         text = _BARE_POINT.sub("", text)
         text = _ONGOING.sub(_with_cycle, text)
@@ -169,6 +184,11 @@ def _without_shorthand(text: str) -> str:
     text = _UNIT_FRACTION.sub(r"\\text{ \1/\2 }", text)
     text = _SIGN_IN_BRACES.sub(r"\1", text)
     return text.replace("+/-", r"\pm ")
+
+
+def _about(match: re.Match[str]) -> str:
+    """An approximation after the exact value, as a relation to it."""
+    return rf" \approx {match[1] or match[2]}"
 
 
 def _without_brackets(match: re.Match[str]) -> str:

@@ -245,6 +245,10 @@ class _Parser(Operands):
         if kind == "'" and node.op == "sym":
             self.next()
             return symbol(f"{node.value}'")
+        if kind == "_" and node.op == "apply":  # f(x)_{\max}
+            self.next()
+            letter, *arguments = node.args
+            return Node("apply", (self.subscripted(letter), *arguments))
         if kind in ("(", "[") and self.is_function(node):
             return self.applied(node)
         if self.at_command("degree"):

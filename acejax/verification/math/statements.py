@@ -38,10 +38,17 @@ def _without_approximations(node: Node) -> Node:
 
 def _approximates(rough: Node, exact: Node) -> bool:
     """Whether a decimal is an exact value, rounded to its last digit or cut off there."""
-    rough, exact = _bare(rough), _bare(exact)
-    decimal = rational_value(rough)
+    decimal = rational_value(_bare(rough))
+    if decimal is None:
+        return False
+    if exact.op == "deg" and rough.op != "deg" and _rounds_to(decimal, exact):  # in radians
+        return True
+    return _rounds_to(decimal, _bare(exact))
+
+
+def _rounds_to(decimal: Fraction, exact: Node) -> bool:
     value = real_value(exact)
-    if decimal is None or value is None:
+    if value is None:
         return False
     place = _last_place(decimal)
     if place is None:

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from acejax.verification.math.exact import Exact, Undefined, Unreachable
+from acejax.verification.math.integers import at_whole_numbers, whole_letters
 from acejax.verification.math.numeric import Numeric
 from acejax.verification.math.opaque import without_calls
 from acejax.verification.math.points import agreement_at, exact_agreement, numeric_agreement, points
@@ -57,7 +58,15 @@ def same_value(a: Node, b: Node) -> bool:
         return True
     if _has_log_without_base(a) or _has_log_without_base(b):
         return bool(numeric_agreement(a, b, names, 10))
-    return False
+    return _same_at_whole_numbers(a, b)
+
+
+def _same_at_whole_numbers(a: Node, b: Node) -> bool:
+    letters = whole_letters(a) | whole_letters(b)
+    if not letters:
+        return False
+    x, y = at_whole_numbers(a, letters), at_whole_numbers(b, letters)
+    return (x, y) != (a, b) and same_value(x, y)
 
 
 def ratio_sign(a: Node, b: Node) -> int:
