@@ -22,16 +22,16 @@ _KINDS = "(?:integers?|reals?|positive|natural|constants?|nonnegative|rational|c
 _COUNTED_FROM = r"(?<![A-Za-z\\])[nkmj]\s?(?:\\geq?(?![A-Za-z])|>=?)\s?\d{1,3}"
 _SPACE = r"\s|\\q?quad(?![A-Za-z])|\\[,;:! ]"
 _SEPARATOR = rf"(?:{_SPACE}|[,;(]){{1,6}}"
-_PAUSE = (
-    rf"(?:{_SPACE}){{0,4}}(?:[,;(]|\\q?quad(?![A-Za-z]))(?:{_SPACE}|[,;(]){{0,6}}"  # before a bare n \in \mathbb{{Z}}
-)
+_PAUSE = rf"(?:{_SPACE}){{0,4}}(?:[,;(]|\\q?quad(?![A-Za-z]))(?:{_SPACE}|[,;(]){{0,6}}"  # before a bare n \in Z
 _START = re.compile(
     rf"{_PAUSE}(?={_MEMBER})|{_SEPARATOR}(?=for {_ALL}\b|for {_KINDS}\b|(?:for |where |with ){_MEMBER}"
     rf"|(?:for |where ){_COUNTED_FROM}|where\b|with [A-Za-z] |\\forall(?![A-Za-z]))"
 )
 _BUILT = re.compile(rf"\\\{{\s?([^{{}}|:]+|[^|:]+?)\s?(?::|\\mid|\|)\s?({_MEMBER}[^:|]{{0,20}}?)\s?\\\}}")
 _MARK = re.compile(r"\\forall|\\in(?![A-Za-z])|\bfor\b|\bwhere\b|\bwith\b")
-_DECIDES = re.compile(r"[=<>]|\\(?:leq?|geq?|neq?|lt|gt)(?![A-Za-z])|\b(?:otherwise|else|and \d)\b|\bfor\b")
+_DECIDES = re.compile(
+    r"[=<>]|\\(?:leq?|geq?|neq?|lt|gt)(?![A-Za-z])|\b(?:otherwise|else|odd|even|prime|except|unless|not|and \d)\b|\bfor\b"
+)
 _POSITIVE = re.compile(r"(?:_|\^)\s?\{?\s?(?:\+|>\s?0|\\geq?\s?[01])\s?\}?")
 _ARTICLE = re.compile(r"\ba (?=[a-z]{2})")
 _LETTER = re.compile(r"(?<![A-Za-z\\])[A-Za-z](?![A-Za-z])")
@@ -98,14 +98,17 @@ def bodies(a: str, b: str) -> tuple[str, str] | None:
         return (x.body if x else a), (y.body if y else b)
     if x.domain and y.domain and x.domain != y.domain:
         return None
-    return x.body, _renamed(y, x)
+    renamed = _renamed(y, x)
+    return None if renamed is None else (x.body, renamed)
 
 
-def _renamed(one: Conditioned, like: Conditioned) -> str:
-    """The answer with its one bound letter called as in the other answer."""
+def _renamed(one: Conditioned, like: Conditioned) -> str | None:
+    """The answer with its one bound letter called as in the other answer; None where that one is free in one of
+    them.
+    """
     if one.letters == like.letters or len(one.letters) != 1 or len(like.letters) != 1:
         return one.body
     (old,), (new,) = one.letters, like.letters
-    if new in _letters(one.body):
-        return one.body
+    if new in _letters(one.body) or old in _letters(like.body):
+        return None
     return re.sub(rf"\\[A-Za-z]+|{old}", lambda match: new if match[0] == old else match[0], one.body)

@@ -13,7 +13,7 @@ values.py. Here:
 enough.
 * The letters of a name, a choice or a list of choices are no product. A choice with its value, `(B) 5`, is either.
 * Words after a number that deny or change it (`5 or more`, `3 million`) are no unit.
-* `2{,}5` is 2.5, but `2{,}500` is 2500; `v^2_0` is `v_0^2`; `2^6 3^5` is a product, while `3 5` is nothing; `3./2` is 3/2.
+* `2{,}5` is 2.5, but `2{,}500` is 2500; `v^2_0` is `v_0^2`; `2^6 3^5` is a product, while `3 5` is nothing.
 * A command that lost the space after it is read where one letter follows: `\quadx`, `\lex`.
 """
 

@@ -143,7 +143,10 @@ class _Tokeniser:
         if match := TEXT.match(self.text, self.at):
             self.at = match.end()
             applied = self.text.startswith(("(", "{", "_"), self.at)
-            self.tokens.extend(_tokens_of_text(match[1].strip(), applied, self.comma_is_list))
+            content = match[1].replace("~", " ").strip()
+            if self.tokens and self.tokens[-1].kind == "num":
+                content = _CAPITAL_UNITS.get(content, content)
+            self.tokens.extend(_tokens_of_text(content, applied, self.comma_is_list))
             return True
         if match := OPEN_TEXT.match(self.text, self.at):
             self.at = match.end()
@@ -213,8 +216,7 @@ def _repeating(whole: str, part: str, cycle: str) -> Fraction:
 
 def _tokens_of_text(content: str, applied: bool, comma_is_list: bool) -> list[Token]:
     r"""The tokens of what \text{…} holds; `applied` if an argument or an index follows it."""
-    content = content.replace("~", " ").strip()
-    words = _CAPITAL_UNITS.get(content) or content.lower().strip(" ,")
+    words = content.lower().strip(" ,")
     if content in ("+", "-"):
         return [Token(content)]
     if words in _TEXT_OPERATORS:

@@ -67,7 +67,8 @@ MULTIPLES = {
 _DENIALS = """not or and more less least most than except wrong if but maybe about approx no is are incorrect
 between either to negative"""
 _OPERATIONS = """factorial plus minus times over root mod modulo base choose half halves third thirds quarter
-quarters fourth fourths fifth fifths tenth tenths cube power powers"""
+quarters fourth fourths fifth fifths tenth tenths cube power
+powers exponent triple quadruple"""
 _NO_UNIT = frozenset(f"{_DENIALS} {_OPERATIONS}".split())
 _NAMES_OF_UNITS = frozenset(_KNOWN.values())
 SHORT_FOR_NUMBERS = frozenset(("k", "kelvin", "m", "mega", "b", "mm", "mn", "mil", "bn", "bil", "t", "tn"))
