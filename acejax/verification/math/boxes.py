@@ -1,17 +1,30 @@
-r"""Finds the boxed answer in a response, in one pass over the text at most."""
+r"""Finds the boxed answer in a response, in one pass over the text at most.
+
+* The last balanced \boxed{} or \fbox{} after the last `</think>` is the answer. \boxed 7 is a box too.
+* Boxes with nothing but commas, `and` or `or` between them are one list: `\boxed{3}, \boxed{5}` is `3, 5`.
+* A box that is empty or holds dots is passed over where another one stands before it.
+"""
 
 from __future__ import annotations
 
 import re
 
 BOXES_FROM_END = 4  # boxes that are tried from the end, before the text is walked from its start
+MAX_LISTED = 32  # boxes that make one list
 _THINK_END = "</think>"
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
+_BARE_BOX = re.compile(r"\\boxed(?:\s+|(?=\d))(-?\d[\d.,/]*|[A-Z](?![A-Za-z]))", re.ASCII)
 _BRACES = re.compile(r"\\(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
+_PLACEHOLDER = re.compile(r"(?:\s|\\[, ]|\.|…|\\[lc]?dots|\\text\{\s?\.{0,9}\s?\}|_)*")
+_BETWEEN = re.compile(r"[\s$]*(?:,|;|(?:,\s*)?(?:and|or)\b|(?:,\s*)?\\text\s*\{\s*,?\s*(?:and|or)\s*\})[\s$]*")
+_LONGEST_BETWEEN = 40  # characters
+_LONGEST_LISTED = 2000  # characters of a box and what follows it, in a list
+
+Box = tuple[int, int, int]  # where a box opens, where its content starts, where that ends
 
 
 def extract_boxed(response: str, require_think_end: bool) -> tuple[str | None, str]:
-    r"""The content of the last balanced \boxed{} or \fbox{} after the last `</think>`, and why there is none.
+    r"""The content of the last box after the last `</think>`, and why there is none.
 
     The reason is "ok", "no_think_end" (one is required and none is there) or "no_box". One pass over the text.
     """
@@ -19,23 +32,75 @@ def extract_boxed(response: str, require_think_end: bool) -> tuple[str | None, s
     if think_end < 0 and require_think_end:
         return None, "no_think_end"
     start = 0 if think_end < 0 else think_end + len(_THINK_END)
-
-    # The last box is nearly always the answer, and closed.
-    stop = len(response)
-    for _ in range(BOXES_FROM_END):
-        stop = max(response.rfind("\\boxed", start, stop), response.rfind("\\fbox", start, stop))
-        if stop < 0:
-            return None, "no_box"
-        opener = _BOX.match(response, stop)
-        close = _close_of(response, opener.end()) if opener else None
-        if opener and close is not None:
-            return response[opener.end() : close].strip(), "ok"
-
-    box = _last_closed(response, start)
+    box = _last_box(response, start)
     if box is None:
         return None, "no_box"
-    content, close = box
-    return response[content:close].strip(), "ok"
+    return _with_neighbours(response, start, box), "ok"
+
+
+def _last_box(text: str, start: int) -> Box | None:
+    """The last box that closes and holds something; else the last that closes."""
+    stop, empty = len(text), None
+    for _ in range(BOXES_FROM_END):
+        stop = _opener_before(text, start, stop)
+        if stop < 0:
+            return empty
+        box = _box_at(text, stop)
+        if box and not _is_placeholder(text, box):
+            return box
+        empty = empty or box
+    return _last_closed(text, start) or empty
+
+
+def _opener_before(text: str, start: int, stop: int) -> int:
+    return max(text.rfind("\\boxed", start, stop), text.rfind("\\fbox", start, stop))
+
+
+def _box_at(text: str, at: int) -> Box | None:
+    opener = _BOX.match(text, at)
+    if opener:
+        close = _close_of(text, opener.end())
+        return None if close is None else (at, opener.end(), close)
+    bare = _BARE_BOX.match(text, at)
+    return (at, *bare.span(1)) if bare else None
+
+
+def _is_placeholder(text: str, box: Box) -> bool:
+    _, content, close = box
+    return _PLACEHOLDER.fullmatch(text, content, close) is not None
+
+
+def _with_neighbours(text: str, start: int, box: Box) -> str:
+    """The content of a box, after that of the boxes before it that make one list with it."""
+    contents = [_content(text, box)]
+    while len(contents) < MAX_LISTED:
+        previous = _neighbour(text, start, box)
+        if previous is None:
+            break
+        contents.append(_content(text, previous))
+        box = previous
+    if len(set(contents)) == 1:  # the same box, said twice
+        return contents[0]
+    return ", ".join(reversed(contents))
+
+
+def _content(text: str, box: Box) -> str:
+    _, content, close = box
+    return text[content:close].strip()
+
+
+def _neighbour(text: str, start: int, box: Box) -> Box | None:
+    """The box before this one, if only a comma or a conjunction stands between them."""
+    at = _opener_before(text, max(start, box[0] - _LONGEST_LISTED), box[0])
+    previous = _box_at(text, at) if at >= 0 else None
+    if previous is None or _is_placeholder(text, previous):
+        return None
+    end = previous[2]
+    if text.startswith("}", end):
+        end += 1
+    if not 0 < box[0] - end <= _LONGEST_BETWEEN:
+        return None
+    return previous if _BETWEEN.fullmatch(text, end, box[0]) else None
 
 
 def _close_of(text: str, start: int) -> int | None:
@@ -52,18 +117,19 @@ def _close_of(text: str, start: int) -> int | None:
     return None
 
 
-def _last_closed(text: str, start: int) -> tuple[int, int] | None:
-    """Where the content of the last box that closes begins and ends, in one pass over the whole text."""
-    open_braces: list[int] = []  # where a box's content starts, or -1 for an ordinary brace
-    best: tuple[int, int] | None = None
+def _last_closed(text: str, start: int) -> Box | None:
+    """The last box that closes and holds something, in one pass over the whole text."""
+    open_braces: list[tuple[int, int]] = []  # a box and where its content starts, or -1 for an ordinary brace
+    best: Box | None = None
     for match in _BRACES.finditer(text, start):
         brace = match[0]
         if brace == "{":
-            open_braces.append(-1)
+            open_braces.append((-1, -1))
         elif brace[-1] == "{" and len(brace) > 2:
-            open_braces.append(match.end())
+            open_braces.append((match.start(), match.end()))
         elif brace == "}" and open_braces:
-            content = open_braces.pop()
-            if content >= 0 and (best is None or content > best[0]):
-                best = (content, match.start())
+            opener, content = open_braces.pop()
+            box = (opener, content, match.start())
+            if opener >= 0 and (best is None or content > best[1]) and not _is_placeholder(text, box):
+                best = box
     return best

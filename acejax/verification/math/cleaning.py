@@ -7,7 +7,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from acejax.verification.math.units import DOLLAR
+from acejax.verification.math.environments import without_environments
+from acejax.verification.math.units import DOLLAR, canonical_unit, may_be_left_out
 
 MAX_CHARS = 2000
 
@@ -23,9 +24,10 @@ def grouped(text: str, size: int) -> list[list[str]]:
 
 
 _SIGNS = r"""
-∞ \infty √ \sqrt ∛ \cbrt ∪ \cup ∩ \cap ∖ \setminus ± \pm ∓ \mp × \times · \cdot ⋅ \cdot ∙ \cdot ÷ \div ≤ \le ≥ \ge
-⩽ \le ⩾ \ge ≠ \ne ≈ \approx ∈ \in ∅ \emptyset ∨ \lor ∧ \land → \to ⟨ \langle ⟩ \rangle ⌊ \lfloor ⌋ \rfloor ⌈ \lceil
-⌉ \rceil ℝ \mathbb{R} ℤ \mathbb{Z} ℕ \mathbb{N} ℚ \mathbb{Q} ℂ \mathbb{C} ∠ \angle … \ldots ϕ \phi ϵ \epsilon
+∞ \infty √ \sqrt ∛ \cbrt ∪ \cup ∩ \cap ∖ \setminus ± \pm ∓ \mp × \times · \cdot ⋅ \cdot ∙ \cdot ÷ \div ≤ \le ≥ \ge ⩽
+\le ⩾ \ge ≠ \ne ≈ \approx ≃ \approx ≅ \approx ≡ \equiv ∀ \forall ∈ \in ∅ \emptyset ∨ \lor ∧ \land → \to ⟨ \langle ⟩
+\rangle ⌊ \lfloor ⌋ \rfloor ⌈ \lceil ⌉ \rceil ℝ \mathbb{R} ℤ \mathbb{Z} ℕ \mathbb{N} ℚ \mathbb{Q} ℂ \mathbb{C} ∠ \angle
+… \ldots ϕ \phi ϵ \epsilon
 """
 _GREEK_LETTERS = """
 alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho . sigma tau upsilon phi chi
@@ -85,6 +87,15 @@ _NO_CONTENT = re.compile(
     r"\\(?:left|right|[bB]igg?[lr]?|middle)(?![A-Za-z])\.?|(?<!\\)\\[()\[\]]|\\phantom\s*(?:\{[^{}]*\}|.)|\\(?:text)?color\s*\{[^{}]*\}"
     r"|\\[hv]space\*?\s*\{[^{}]*\}|\\(?:boxed|fbox|ensuremath|large|Large|LARGE|small|normalsize|bf|rm|it)(?![A-Za-z])"
 )
+_DECIMAL_COMMA = re.compile(
+    r"(?<![\d},.])(\d+)\{,\}(\d{1,2}|\d{4,9})(?![\d{.])", re.ASCII
+)  # three digits are a thousand
+_BARE_POINT = re.compile(r"(?<=\d)\.(?=[/*+)-])", re.ASCII)
+_POWER_AND_NUMBER = re.compile(r"(?<=[\d)}])( ?\^ ?\d{1,9}) (?=\d)", re.ASCII)  # 2^6 3^5
+_ABOUT = re.compile(
+    r"(?<=\S) ?\( ?\\approx ?([^()]{1,40})\)$|(?<=\S) ?,?\\text ?\{[, ]*(?:or|which is)? ?"
+    r"\(?(?:approximately|approx\.?|about|roughly) ?([\d.]*)\)? ?\}"
+)
 _ONGOING = re.compile(r"\.(\d{1,60})\s*(?:\.{2,}|\\[lc]?dots(?![A-Za-z]))", re.ASCII)
 _HALF_DAY = re.compile(r"(?<![A-Za-z])([aApP])\.\s?([mM])(?![A-Za-z])\.?")
 _DOTS = re.compile(r"\.\s?\.[.\s]*")
@@ -96,6 +107,7 @@ _NOT_EQUAL = re.compile(r"\\not\s*=")
 _BOLD_CHOICE = re.compile(r"\\mathbf\s*\{\s*(\([A-H]\))\s*\}")
 _DOTTED = re.compile(r"(?<=[.\d])\\dot\s*\{?(\d)\}?(\d{0,20})\\dot\s*\{?(\d)\}?", re.ASCII)
 _POWER_OF_TEN = re.compile(r"(?<=\d)\s?[xX]\s?(?=10\s?(?:\^|\*\*))", re.ASCII)
+_COUNTED = re.compile(r"(?<=[\d}])(?:\\ | )?\((?:\\text\{)? ?([A-Za-z]{3}[A-Za-z ]{0,40})\}? ?\)$")
 _UNIT_IN_BRACES = r"\{\s*\\(?:text|mathrm)\s*\{([A-Za-z ]{1,20})\}\s*\}"
 _UNIT_FRACTION = re.compile(rf"\\[dt]?frac\s*{_UNIT_IN_BRACES}\s*{_UNIT_IN_BRACES}")
 _SIGN_IN_BRACES = re.compile(r"(?<![A-Za-z])\{([-+])\}")
@@ -134,9 +146,22 @@ def _without_unicode(text: str) -> str:
     return text.translate(_LATEX_OF_SIGNS)
 
 
+def _without_remarks(text: str) -> str:
+    """Environments as lists, approximations as relations, decimal commas as points."""
+    if r"\begin" in text:
+        text = without_environments(text)
+    if "approx" in text or "about" in text or "roughly" in text:
+        text = _ABOUT.sub(_about, text)
+    if "{,}" in text:
+        text = _DECIMAL_COMMA.sub(r"\1.\2", text)
+    return text
+
+
 def _without_shorthand(text: str) -> str:
     """What people write for short, as the notation that the tokeniser knows. Most texts hold none of it."""
+    text = _without_remarks(text)
     if "." in text:
+        text = _BARE_POINT.sub("", text)
         text = _ONGOING.sub(_with_cycle, text)
         text = _HALF_DAY.sub(r"\1\2", text)
         text = _DOTS.sub(r" \\ldots ", text)
@@ -145,6 +170,7 @@ def _without_shorthand(text: str) -> str:
     if text.startswith("<") and text.endswith(">"):
         text = rf"\langle {text[1:-1]}\rangle"
     if "^" in text:
+        text = _POWER_AND_NUMBER.sub(r"\1 \\cdot ", text)
         text = _ORDINAL.sub(r"\\text{ th }", text)
     if r"\not" in text:
         text = _NOT_EQUAL.sub(r"\\neq ", text)
@@ -152,10 +178,23 @@ def _without_shorthand(text: str) -> str:
         text = _BOLD_CHOICE.sub(r"\1", text)
     if r"\dot" in text:
         text = _DOTTED.sub(r"(\1\2\3)", text)
+    if text.endswith(")"):
+        text = _COUNTED.sub(_without_brackets, text)
     text = _POWER_OF_TEN.sub(r"\\times ", text)
     text = _UNIT_FRACTION.sub(r"\\text{ \1/\2 }", text)
     text = _SIGN_IN_BRACES.sub(r"\1", text)
     return text.replace("+/-", r"\pm ")
+
+
+def _about(match: re.Match[str]) -> str:
+    """An approximation after the exact value, as a relation to it."""
+    return rf" \approx {match[1] or match[2]}"
+
+
+def _without_brackets(match: re.Match[str]) -> str:
+    """9 (apples) as 9 apples, where nothing but a unit stands in the brackets."""
+    words = match[1].strip()
+    return rf" \text{{ {words} }}" if may_be_left_out(canonical_unit(words)) else match[0]
 
 
 def _with_cycle(match: re.Match[str]) -> str:

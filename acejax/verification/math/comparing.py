@@ -4,7 +4,8 @@ r"""Decides whether two trees are one answer, piece by piece, down to the scalar
 match.
 * Sets of reals are compared as sets, however they are written: x > 2 is (2, inf), and (0, 1) with {1} is (0, 1].
 * A unit, a currency or the degree sign counts only if both sides carry one; there is no conversion between units.
-* `x = 5` equals `5` if the left side is only a name. A ratio 3:4 may be written as a fraction.
+* `x = 5` equals `5` if the left side is only a name. A ratio 3:4 may be written as a fraction. What a relation says
+beside its answer, such as an approximation, is in statements.py.
 * ± stands for both its signs, which move together, or independently where there are two.
 """
 
@@ -15,14 +16,14 @@ import itertools
 from acejax.verification.math.matrices import as_matrix
 from acejax.verification.math.sets import MIRROR, same_sets
 from acejax.verification.math.signs import expansions, has_choice_of_sign, is_collection
-from acejax.verification.math.tree import MINUS_ONE, Node, difference, infinity, number, operators, product, symbol
-from acejax.verification.math.units import same_unit
+from acejax.verification.math.statements import as_members, is_name, is_tuple, without_remarks
+from acejax.verification.math.tree import Node, difference, infinity, number, operators, product, symbol
+from acejax.verification.math.units import may_be_left_out, same_unit
 from acejax.verification.math.values import ratio_sign, rational_value, same_value
 from acejax.verification.math.words import number_of
 
 MAX_ITEMS = 64
 MAX_SIDES = 8  # of a chain of equations
-MAX_NAMES = 6  # of a tuple before an equals sign
 WITH_DEGREES = ("", "deg^1", "radian^1", "celsius^1", "fahrenheit^1")  # units that may stand against a bare degree sign
 _ARITHMETIC = frozenset(("add", "mul", "neg", "div"))
 _NO_SCALARS = frozenset(("group", "matrix", "list", "text", "unit", "pm"))
@@ -33,6 +34,7 @@ def same_answer(a: Node, b: Node) -> bool:
     """Whether two trees are one answer, under any reading of their ±."""
     if a == b:
         return True
+    a, b = without_remarks(a), without_remarks(b)
     if has_choice_of_sign(a) or has_choice_of_sign(b):
         pairs = itertools.product(expansions(a), expansions(b))
         return any(_same_without_signs(x, y) for x, y in pairs)
@@ -44,6 +46,7 @@ def _same_without_signs(a: Node, b: Node) -> bool:
     as_sets = same_sets(a, b)
     if as_sets is not None:
         return as_sets
+    a, b = as_members(a, b), as_members(b, a)
     ops = {a.op, b.op}
     if ops == {"rel", "list"}:
         a, b = _equations_by_name(a), _equations_by_name(b)
@@ -81,7 +84,7 @@ def _without_common_name(items: tuple[Node, ...]) -> tuple[Node, ...]:
         return items
     first, *rest = items
     name, value = first.args
-    if _is_name(name) and all(item.op != "rel" for item in rest):
+    if is_name(name) and all(item.op != "rel" for item in rest):
         return (value, *rest)
     if not all(map(_is_equation, rest)):
         return items
@@ -95,17 +98,13 @@ def _is_equation(node: Node) -> bool:
 
 def _equations_by_name(node: Node) -> Node:
     """(x, y) = (1, 2) as the list x = 1, y = 2."""
-    if not _is_equation(node) or not all(map(_is_tuple, node.args)):
+    if not _is_equation(node) or not all(map(is_tuple, node.args)):
         return node
     names, values = node.args
     if len(names.args) != len(values.args):
         return node
     pairs = zip(names.args, values.args, strict=True)
     return Node("list", tuple(Node("rel", pair, "=") for pair in pairs))
-
-
-def _is_tuple(node: Node) -> bool:
-    return node.op == "group" and node.value == "()"
 
 
 def _coordinates(node: Node) -> Node:
@@ -154,7 +153,7 @@ def _same_measure(a: Node, b: Node) -> bool:
     measure, other = (a, b) if a.op == "unit" else (b, a)
     if _has_degrees(other) and measure.value not in WITH_DEGREES:
         return False
-    if same_answer(measure.args[0], other):
+    if may_be_left_out(str(measure.value)) and same_answer(measure.args[0], other):
         return True
     return same_value(_with_letters(measure), other)
 
@@ -249,49 +248,22 @@ def _says_only(relation: Node, other: Node) -> bool:
     """Whether a relation says no more than one value: x = 5 is 5, x in A is A, and 3:4 is a fraction."""
     between = operators(relation)
     left, right = relation.args[0], relation.args[-1]
-    if between == ["∈"] and _is_name(left):
+    if between == ["∈"] and is_name(left):
         return same_answer(right, other)
     if between == [":"]:  # 3:1 is not the number 3
         return other.op == "div" and _same_thing(Node("div", relation.args), other)
     if not {"=", "≈"}.issuperset(between):
         return False
-    if len(between) == 1 and _is_name(right) and not _is_name(left):
+    if len(between) == 1 and is_name(right) and not is_name(left):
         return same_answer(left, other)
 
     # x = 2 + 3 = 5 says one value after the name; 5 = 6 says none.
     sides = relation.args
     if len(sides) > MAX_SIDES:
         return False
-    while len(sides) > 1 and _is_name(sides[0]):
+    while len(sides) > 1 and is_name(sides[0]):
         sides = sides[1:]
     return all(same_answer(side, other) for side in sides)
-
-
-def _is_name(node: Node) -> bool:
-    """A letter, letters such as AB, f(x), or a tuple of letters: what may stand before an equals sign without saying
-    anything.
-    """
-    op, args = node.op, node.args
-    if op in ("sym", "text"):
-        return True
-    if op == "const":
-        return node.value in ("e", "i")
-    if op == "fn":
-        return node.value == "abs" and _is_name(args[0])
-    if op == "pow":  # the inverse of a function
-        return args[0].op == "sym" and args[1] == MINUS_ONE
-    if op == "mul":
-        return _is_function_of_number(args) or _are_names(args)
-    return _is_tuple(node) and _are_names(args)
-
-
-def _is_function_of_number(factors: tuple[Node, ...]) -> bool:
-    """f(2)"""
-    return [factor.op for factor in factors] == ["sym", "num"]
-
-
-def _are_names(nodes: tuple[Node, ...]) -> bool:
-    return len(nodes) <= MAX_NAMES and all(map(_is_name, nodes))
 
 
 def _proportional(a: tuple[Node, ...], b: tuple[Node, ...]) -> bool:

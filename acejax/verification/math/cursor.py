@@ -12,8 +12,9 @@ MAX_DEPTH = 40
 
 
 class Cursor(ABC):
-    def __init__(self, tokens: list[Token]):
+    def __init__(self, tokens: list[Token], functions: frozenset[str] = frozenset()):
         self.tokens = tokens
+        self.functions = functions  # letters that are applied to what stands in brackets after them
         self.at = 0
         self.depth = 0
 
@@ -49,6 +50,17 @@ class Cursor(ABC):
 
     def leave(self) -> None:
         self.depth -= 1
+
+    def skip_index(self) -> None:
+        """Passes over one token, or a braced group whatever it holds."""
+        depth = 0
+        while True:
+            kind = self.next().kind
+            if kind == "end":
+                raise LatexError("an index that does not end")
+            depth += (kind == "{") - (kind == "}")
+            if depth <= 0:
+                return
 
     def text_since(self, start: int) -> str:
         """What the tokens from a place to here spell, without braces."""

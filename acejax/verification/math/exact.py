@@ -208,6 +208,8 @@ def _function(name: str, values: list[Fraction]) -> Fraction:
         return Fraction(_OF_WHOLE[name](*whole))
     if not 0 <= whole[0] <= MAX_FACTORIAL:
         raise Unreachable
+    if name == "gamma" and whole[0]:
+        return Fraction(math.factorial(whole[0] - 1))
     if name == "factorial":
         return Fraction(math.factorial(whole[0]))
     if name == "double factorial":

@@ -5,11 +5,16 @@ compared piece by piece. A response is never evaluated as code nor handed to a p
 object is printed: printing a tower of powers does not end.
 
 Where answers are ambiguous, each stage says at its own head how it reads them: which box counts in boxes.py, text,
-numbers and commas in reading.py, lists, sets, units, names and relations in comparing.py, scalars in values.py. Here:
+numbers and commas in reading.py, letters before brackets in applications.py, words after a number in units.py, lists,
+sets, names and relations in comparing.py and statements.py, conditions after an answer in conditions.py, congruences in
+congruences.py, cases and aligned rows in environments.py, letters for whole numbers in integers.py, scalars in
+values.py. Here:
 * `1,234` may be one number or two, and \log may have base e or 10 on both sides: one pair of readings that agrees is
 enough.
 * The letters of a name, a choice or a list of choices are no product. A choice with its value, `(B) 5`, is either.
 * Words after a number that deny or change it (`5 or more`, `3 million`) are no unit.
+* `2{,}5` is 2.5, but `2{,}500` is 2500; `v^2_0` is `v_0^2`; `2^6 3^5` is a product, while `3 5` is nothing.
+* A command that lost the space after it is read where one letter follows: `\quadx`, `\lex`.
 """
 
 from __future__ import annotations
@@ -19,9 +24,12 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Literal
 
+from acejax.verification.math.applications import functions_in
 from acejax.verification.math.boxes import extract_boxed
 from acejax.verification.math.cleaning import TEXT, LatexError, normalise
 from acejax.verification.math.comparing import same_answer
+from acejax.verification.math.conditions import bodies, may_hold_condition
+from acejax.verification.math.congruences import same_congruence
 from acejax.verification.math.reading import prose, readings
 from acejax.verification.math.words import is_choice_or_word, words
 
@@ -87,7 +95,16 @@ def equivalent(answer: str, reference: str) -> bool:
     by_words = _same_as_words(a, b)
     if by_words is not None:
         return by_words
-    return any(same_answer(x, y) for x in readings(a) for y in readings(b))
+    by_modulus = same_congruence(a, b, equivalent)
+    if by_modulus is not None:
+        return by_modulus
+    functions = functions_in(a, b)
+    if any(same_answer(x, y) for x in readings(a, functions) for y in readings(b, functions)):
+        return True
+    if may_hold_condition(a) or may_hold_condition(b):
+        without = bodies(a, b)
+        return without is not None and equivalent(*without)
+    return False
 
 
 def _squeezed(text: str) -> str:

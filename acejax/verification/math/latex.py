@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
+from acejax.verification.math.applications import ALWAYS, has_several
 from acejax.verification.math.cleaning import TEXT, LatexError
 from acejax.verification.math.lexer import RELATIONS, in_base, tokenise
 from acejax.verification.math.operands import Operands
 from acejax.verification.math.tree import HUNDREDTH, ZERO, Node, negated, number, product, symbol
-from acejax.verification.math.units import canonical_unit, is_no_unit
+from acejax.verification.math.units import SHORT_FOR_NUMBERS, canonical_unit, is_no_unit
 from acejax.verification.math.words import number_of
 
 MAX_SUFFIXES = 4
@@ -27,13 +28,15 @@ _BEFORE_LETTER = ("/", "per", "sq", "cu", "square", "cubic")  # what makes a uni
 _INFIX_COMMANDS = ("over", "choose")
 _OPENERS = frozenset(("num", "sym", "fn", "(", "[", r"\{", "{", "lv", "lf", "lc", "begin"))
 _SET_OPERATORS = (("∪", "union"), ("∩", "meet"), ("∖", "minus"))
+_KNOWN_FUNCTIONS = {("Gamma", 1): "gamma", ("zeta", 1): "zeta", ("C", 2): "binomial"}
 _SIGNS = ("+", "-", "+-", "-+")
 
 
-def parse(text: str, comma_is_list: bool = False) -> Node:
+def parse(text: str, comma_is_list: bool = False, functions: frozenset[str] = frozenset()) -> Node:
     """The tree of one answer that `normalise` has cleaned.
 
-    `comma_is_list` says how `1,234` outside brackets reads: as two numbers, or (default) as one. Raises LatexError.
+    `comma_is_list` says how `1,234` outside brackets reads: as two numbers, or (default) as one. `functions` are
+    letters that are no factors before a bracket. Raises LatexError.
     """
     based = _BASED.fullmatch(TEXT.sub(r"\1", text).strip()) if "_" in text else None
     if based:
@@ -45,7 +48,7 @@ def parse(text: str, comma_is_list: bool = False) -> Node:
     if measure := _MEASURE.fullmatch(text):
         unit = canonical_unit(measure[2].replace("{", ""))
         return Node("unit", (parse(measure[1]),), unit)
-    return _Parser(tokenise(text, comma_is_list)).answer()
+    return _Parser(tokenise(text, comma_is_list), functions).answer()
 
 
 class _Parser(Operands):
@@ -110,7 +113,7 @@ class _Parser(Operands):
             if self.kind not in _SIGNS:
                 break
         node = _joined("add", terms)
-        return _measured(node, self.unit() or currency)
+        return _measured(node, self.unit(currency) or currency)
 
     def signs(self) -> tuple[bool, str]:
         """Whether the signs before a term make it negative, and the last ± or ∓ among them."""
@@ -122,7 +125,7 @@ class _Parser(Operands):
                 either = sign
         return negative, either
 
-    def unit(self) -> str:
+    def unit(self, currency: str) -> str:
         if self.kind not in ("text", "currency"):
             return ""
         words: list[str] = []
@@ -134,6 +137,8 @@ class _Parser(Operands):
                 words.append(token.text or token.kind)
         text = " ".join(words)
         unit = canonical_unit(text)
+        if currency and words[0] in SHORT_FOR_NUMBERS:
+            raise LatexError("a number word that is not read")
         if is_no_unit(text) or any(map(number_of, text.split())):
             raise LatexError("a text that is no unit")
         if not unit and "unit" not in text:
@@ -230,16 +235,45 @@ class _Parser(Operands):
         if kind == "^":
             self.next()
             return self.raised(node)
-        if kind == "_" and node.op in ("sym", "num"):
+        if kind == "_" and node.op in ("sym", "num", "text"):
             self.next()
             return self.subscripted(node)
+        if kind == "_" and node.op == "pow" and node.args[0].op == "sym":  # v^2_0
+            self.next()
+            base, power = node.args
+            return Node("pow", (self.subscripted(base), power))
         if kind == "'" and node.op == "sym":
             self.next()
             return symbol(f"{node.value}'")
+        if kind == "_" and node.op == "apply":  # f(x)_{\max}
+            self.next()
+            letter, *arguments = node.args
+            return Node("apply", (self.subscripted(letter), *arguments))
+        if kind in ("(", "[") and self.is_function(node):
+            return self.applied(node)
         if self.at_command("degree"):
             self.next()
             return Node("deg", (node,))
         return None
+
+    def is_function(self, node: Node) -> bool:
+        """Whether a letter, or its power, is applied to the bracket after it."""
+        if node.op == "pow":
+            return node.args[0].op == "sym" and _bare_letter(node.args[0]) in ALWAYS
+        if node.op != "sym":
+            return False
+        letter = _bare_letter(node)
+        if letter in ALWAYS or letter in self.functions:
+            return True
+        return self.kind == "(" and has_several(self.tokens, self.at)
+
+    def applied(self, letter: Node) -> Node:
+        inside = self.nested_primary()
+        arguments = inside.args if inside.op == "group" else (inside,)
+        name = _KNOWN_FUNCTIONS.get((str(letter.value), len(arguments)))
+        if name:
+            return Node("fn", arguments, name)
+        return Node("apply", (letter, *arguments))
 
     def raised(self, node: Node) -> Node:
         if self.degree():
@@ -274,13 +308,19 @@ class _Parser(Operands):
 
     def subscripted(self, node: Node) -> Node:
         start = self.at
-        index = self.argument()
-        if node.op == "sym":
+        if node.op != "num":
+            self.skip_index()
             return symbol(f"{node.value}_{self.text_since(start)}")
+        index = self.argument()
         if not isinstance(index.value, Fraction):
             raise LatexError("a base that is no number")
         digits = self.tokens[start - 2].text
         return number(in_base(digits, int(index.value)))
+
+
+def _bare_letter(node: Node) -> str:
+    """The letter without its index and primes."""
+    return str(node.value).partition("_")[0].rstrip("'")
 
 
 def _joined(op: str, nodes: list[Node]) -> Node:

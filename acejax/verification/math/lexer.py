@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from acejax.verification.math.cleaning import GREEK, OPEN_TEXT, TEXT, LatexError, grouped
+from acejax.verification.math.nouns import is_counted
 from acejax.verification.math.units import CURRENCY, LINKING, MULTIPLES, UNITS
 
 MAX_TOKENS = 800
@@ -20,16 +21,16 @@ class Token(NamedTuple):
     value: Fraction = Fraction(0)
 
 
-_PLAIN_FUNCTIONS = "sin cos tan cot sec csc sinh cosh tanh exp ln log lg floor ceil gcd lcm max min cis abs"
+_PLAIN_FUNCTIONS = "sin cos tan cot sec csc sinh cosh tanh exp ln log lg floor ceil gcd lcm max min cis abs erf erfc"
 _INVERTIBLE = "sin cos tan cot sec csc sinh cosh tanh"
 FUNCTIONS = {name: name for name in _PLAIN_FUNCTIONS.split()}
 FUNCTIONS |= {prefix + name: "a" + name for prefix in ("arc", "a", "ar") for name in _INVERTIBLE.split()}
 _APPLIED = {name + letter for name in ("sin", "cos", "tan", "ln") for letter in "xy"}
 _COMMANDS = r"""
-cdot * times * ast * div / pm +- mp -+ cup ∪ cap ∩ setminus ∖ backslash ∖ le ≤ leq ≤ leqslant ≤ ge ≥ geq ≥
-geqslant ≥ lt < gt > ne ≠ neq ≠ approx ≈ equiv ≡ in ∈ colon : sim ~ to → rightarrow → mid : vert | lor , vee ,
-land , wedge , prime ' lbrace \{ rbrace \} lparen ( rparen ) lbrack [ rbrack ] langle ⟨ rangle ⟩ lvert lv rvert rv
-lfloor lf rfloor rf lceil lc rceil rc
+cdot * times * ast * div / pm +- mp -+ cup ∪ cap ∩ setminus ∖ backslash ∖ le ≤ leq ≤ leqslant ≤ ge ≥ geq ≥ geqslant ≥
+lt < gt > ne ≠ neq ≠ approx ≈ simeq ≈ approxeq ≈ cong ≈ equiv ≡ in ∈ colon : sim ~ to → rightarrow → mid : vert | lor ,
+vee , land , wedge , prime ' lbrace \{ rbrace \} lparen ( rparen ) lbrack [ rbrack ] langle ⟨ rangle ⟩ lvert lv rvert
+rv lfloor lf rfloor rf lceil lc rceil rc
 """
 _INVISIBLE = "quad qquad displaystyle textstyle limits nolimits thinspace enspace space hfill nonumber"
 _SYNONYMS = r"""
@@ -50,6 +51,12 @@ _NAMED_COMMANDS = {
 }
 _TEXT_OPERATORS = {"and": ",", "or": ",", "to": ":"}
 _TYPED_OPERATORS = {"<=": "≤", ">=": "≥", "!=": "≠", "**": "^", ";": ","}
+_CAPITAL_UNITS = {"K": "kelvin", "M": "mega", "G": "giga"}  # letters that are other units when small
+# Commands that lost the space before the letter after them: \\quadx, \\lex.
+_GLUED = re.compile(
+    r"(q?quad|cdot|times|div|leq?|geq?|neq?|equiv|pm|cup|cap|to|pi|alpha|beta|theta|lambda|omega|infty)([A-Za-z])"
+)
+_NOT_GLUED = frozenset(("top", "neg", "leq", "geq", "neq"))
 _AFTER_NUMBER = frozenset(("num", "}", ")", "cmd", "text"))  # the kinds that a unit may follow
 RELATIONS = frozenset("=<>≤≥≠≈≡∈:~→")
 
@@ -136,7 +143,10 @@ class _Tokeniser:
         if match := TEXT.match(self.text, self.at):
             self.at = match.end()
             applied = self.text.startswith(("(", "{", "_"), self.at)
-            self.tokens.extend(_tokens_of_text(match[1].strip(), applied, self.comma_is_list))
+            content = match[1].replace("~", " ").strip()
+            if self.tokens and self.tokens[-1].kind == "num":
+                content = _CAPITAL_UNITS.get(content, content)
+            self.tokens.extend(_tokens_of_text(content, applied, self.comma_is_list))
             return True
         if match := OPEN_TEXT.match(self.text, self.at):
             self.at = match.end()
@@ -243,6 +253,8 @@ def _tokens_of_command(name: str) -> list[Token]:
         return [Token("fn", FUNCTIONS[name])]
     if name in _ESCAPED:
         return [Token(_ESCAPED[name])]
+    if name not in _NOT_GLUED and (glued := _GLUED.fullmatch(name)):
+        return [*_tokens_of_command(glued[1]), Token("sym", glued[2])]
     if name.startswith("end") and "{" in name:
         return [Token("end matrix")]
     return [Token("cmd", _ONE_NAME.get(name, name))]
@@ -273,6 +285,8 @@ def _tokens_of_letters(run: str, before: str, glued: bool) -> list[Token]:
 
 def _is_unit(lower: str, before: str, glued: bool) -> bool:
     if len(lower) >= 4 and (lower in UNITS or not glued):  # 2abcd is a product
+        return True
+    if len(lower) == 3 and before == "num" and not glued and is_counted(lower):  # 5 red apples
         return True
     if before not in _AFTER_NUMBER:
         return False

@@ -23,10 +23,13 @@ MAX_DIGITS = 6000  # of working precision
 GAMMA_DIGITS = 300  # beyond them mpmath's gamma function takes seconds
 MAX_WORK = 120_000  # operations times digits in one numeric evaluation
 MAX_WHOLE_POWER = 1 << 20
+MAX_SPECIAL = 200  # the size of what a special function is applied to
+SPECIAL_WORK = 40  # operations that one of its values costs
 LOG10_OF_2 = 0.30103
 
 _LIKE_EXP = frozenset(("exp", "sinh", "cosh", "tanh", "cis"))  # bounded arguments keep their values bounded
 _OF_ORDER = frozenset(("max", "min", "floor", "ceil"))  # complex numbers have none
+_SPECIAL = frozenset(("gamma", "zeta", "erf", "erfc"))
 _OF_WHOLE = frozenset(("gcd", "lcm", "double factorial"))  # exact arithmetic alone values them
 
 
@@ -218,6 +221,8 @@ class Numeric:
             raise Unreachable
         if name in _OF_ORDER and any(map(self._is_complex, values)):
             raise Undefined
+        if name in _SPECIAL:
+            self._require_modest(values)
         own = _FUNCTIONS.get(name)
         if own is not None:
             return own(self, values)
@@ -247,6 +252,14 @@ class Numeric:
         if self.context.dps > GAMMA_DIGITS:
             raise Unreachable
         return None
+
+    def _require_modest(self, values: list[Any]) -> None:
+        """Special functions have values at real numbers of modest size only, in as many digits as take no seconds."""
+        if self.context.dps > GAMMA_DIGITS or any(map(self._is_complex, values)):
+            raise Unreachable
+        if any(abs(value) > MAX_SPECIAL for value in values):
+            raise Unreachable
+        self.work += SPECIAL_WORK * self.context.dps
 
     def _logarithm(self, values: list[Any]) -> Any:
         log = self.context.log

@@ -22,8 +22,8 @@ _CONSTANTS = {"pi": Node("const", value="pi"), "infty": INFINITY, "emptyset": NO
 
 
 class Operands(Cursor):
-    def __init__(self, tokens: list[Token]):
-        super().__init__(tokens)
+    def __init__(self, tokens: list[Token], functions: frozenset[str] = frozenset()):
+        super().__init__(tokens, functions)
         self.bars = 0  # that are open: the next one closes
         self.indices: list[str] = []  # of the sums around, where i and e are letters
 

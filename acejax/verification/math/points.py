@@ -118,7 +118,7 @@ def _agreement_of_constants(a: Node, b: Node, log_base: int | None) -> bool | No
 
 
 def _grows_beyond_precision(node: Node) -> bool:
-    return mentions(node, "factorial") or mentions(node, "binomial")
+    return any(mentions(node, name) for name in ("factorial", "binomial", "gamma"))
 
 
 def agreement_at(a: Node, b: Node, point: Env, log_base: int | None) -> tuple[bool, bool]:

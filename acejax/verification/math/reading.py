@@ -20,8 +20,10 @@ _AMBIGUOUS_COMMA = re.compile(r"\d,\d{3}(?!\d)")
 
 
 @lru_cache(maxsize=CACHED)
-def readings(text: str) -> tuple[Node, ...]:
-    """The tree of a text, or two where a comma may separate thousands or items; none if the text is not readable."""
+def readings(text: str, functions: frozenset[str] = frozenset()) -> tuple[Node, ...]:
+    """The tree of a text in which these letters are functions, or two where a comma may separate thousands or items;
+    none if the text is not readable.
+    """
     phrase = prose(text).lower()
     number = number_of(phrase) if phrase[:1].isalpha() else None
     if number is not None:
@@ -33,7 +35,7 @@ def readings(text: str) -> tuple[Node, ...]:
     trees = []
     for choice in comma_is_list:
         try:
-            trees.append(parse(text, choice))
+            trees.append(parse(text, choice, functions))
         except LatexError:
             continue
     return tuple(trees)

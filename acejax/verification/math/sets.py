@@ -194,7 +194,9 @@ def _built(relation: Node, more: tuple[Node, ...]) -> RealSet:
     result = _conditions([_read(condition), *map(_read, more)])
     if result.name not in ("", str(sides[0].value)):
         raise _NoSet
-    return _meet(result, _read(sides[1])) if domain else result
+    if domain:
+        result = _meet(result, _read(sides[1]))
+    return RealSet(result.pieces, result.nodes)  # the name is bound: any other would do
 
 
 def _relation(node: Node) -> RealSet:

@@ -5,6 +5,7 @@ add, mul (n-ary), div, pow, neg, root (x, n)        fn           value is the fu
 pm      (left, right), value "+-" or "-+"           sum          (index, low, high, body), value "sum" or "prod"
 group   value is the brackets, "()", "[)", "{}" …   list         bare, separated by commas, "and" or "or"
 rel     value is the operators joined by spaces     union, meet, minus   sets
+apply   (letter, arguments): a function of which nothing is known
 matrix  of rows; value "det" for its determinant    text, unit (x; value canonical), deg (x)
 """
 
@@ -69,7 +70,9 @@ def symbols(node: Node) -> Iterator[str]:
     if node.op == "sym":
         yield str(node.value)
     if node.op != "sum":
-        for child in node.args:
+        # The letter of a function is no variable.
+        free = node.args[1:] if node.op == "apply" else node.args
+        for child in free:
             yield from symbols(child)
         return
     # A sum binds its index, which is its first child.

@@ -20,7 +20,9 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from acejax.verification.math.exact import Exact, Undefined, Unreachable
+from acejax.verification.math.integers import at_whole_numbers, whole_letters
 from acejax.verification.math.numeric import Numeric
+from acejax.verification.math.opaque import without_calls
 from acejax.verification.math.points import agreement_at, exact_agreement, numeric_agreement, points
 from acejax.verification.math.tree import (
     ONE,
@@ -45,6 +47,7 @@ def same_value(a: Node, b: Node) -> bool:
     """Whether two trees of numbers, variables and functions are equal wherever both are defined. Never raises on a
     parsed tree.
     """
+    a, b = without_calls(a, b, same_value)
     names = _variables(a, b)
     rational = exact_agreement(a, b, names)
     if rational is not None:
@@ -55,13 +58,22 @@ def same_value(a: Node, b: Node) -> bool:
         return True
     if _has_log_without_base(a) or _has_log_without_base(b):
         return bool(numeric_agreement(a, b, names, 10))
-    return False
+    return _same_at_whole_numbers(a, b)
+
+
+def _same_at_whole_numbers(a: Node, b: Node) -> bool:
+    letters = whole_letters(a) | whole_letters(b)
+    if not letters:
+        return False
+    x, y = at_whole_numbers(a, letters), at_whole_numbers(b, letters)
+    return (x, y) != (a, b) and same_value(x, y)
 
 
 def ratio_sign(a: Node, b: Node) -> int:
     """1 or -1 if a = c b for one constant c of that sign and both vary, else 0: so that equations may differ by a
     factor.
     """
+    a, b = without_calls(a, b, same_value)
     point = next(points(_variables(a, b), seed=1))
     try:
         at_a, at_b = Exact(point).value(a), Exact(point).value(b)

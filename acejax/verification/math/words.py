@@ -24,6 +24,7 @@ _PARTS = {
 
 MAX_DIGITS = 9  # of a number that stands for itself
 _WORDS = re.compile(r"(?:[A-Za-z]|\([A-Za-z]{1,4}\))[A-Za-z .,'()\-]*")
+_APPLIED = re.compile(r"[A-Za-z]\(")  # f(x) is no word
 _CALLED = re.compile(r"(?:option|choice|answer)\s+(?=\(?[a-z]\)?$)")
 _PHRASES = {
     r"\emptyset": "no solution|no solutions|empty set|the empty set",
@@ -89,7 +90,7 @@ def words(prose: str) -> tuple[str, ...] | None:
     """The sorted, lower-case items of an answer that is words only, such as a name, a choice (A), or several of
     them.
     """
-    if not _WORDS.fullmatch(prose):
+    if not _WORDS.fullmatch(prose) or _APPLIED.search(prose):
         return None
     items = []
     for part in _BETWEEN_ITEMS.split(_CALLED.sub("", prose.lower())):
