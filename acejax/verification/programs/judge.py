@@ -10,12 +10,10 @@ from typing import Any
 
 from acejax.problems.problem import Problem
 from acejax.verification.programs.compare import outputs_match, report_matches
+from acejax.verification.programs.execute import SCRIPT_END
 from acejax.verification.programs.extract import extract_code
 from acejax.verification.programs.sandbox import Program, Sandbox
 from acejax.verification.verdict import Outcome
-
-# What a test program prints at its end: a program that left early with status 0 has not got there.
-SCRIPT_END = "acejax: the test program ran to its end"
 
 
 def judge_code(
@@ -40,16 +38,12 @@ def judge_program(source: str, problem: Problem, sandbox: Sandbox, strict: bool 
     """
     tests = problem.tests or {}
     kind = tests["kind"]
-    cases: Sequence[Mapping[str, Any]]
-    if kind == "script":
-        cases = [{}]
-        source = f"{source}\n{tests['script']}\ncheck({tests['entry_point']})\nprint({SCRIPT_END!r})\n"
-    else:
-        cases = tests["cases"]
+    cases: Sequence[Mapping[str, Any]] = [{}] if kind == "script" else tests["cases"]
     with sandbox.program(
         source,
         kind,
-        fn_name=tests.get("fn_name"),
+        fn_name=tests.get("fn_name", tests.get("entry_point")),
+        script=tests.get("script"),
         types=tests.get("types"),
         time_limit_s=problem.time_limit_s,
         memory_limit_mb=problem.memory_limit_mb,
@@ -74,7 +68,7 @@ def _run_function(program: Program, case: Mapping[str, Any]) -> str:
 
 def _run_script(program: Program, _: Mapping[str, Any]) -> str:
     result = program.run({"input": ""})
-    if result.status == "ok" and SCRIPT_END not in result.stdout:
+    if result.status == "ok" and result.report != SCRIPT_END.decode():
         return "runtime_error"
     return result.status
 

@@ -286,6 +286,7 @@ def prepare_interpreter(settings: dict) -> None:
     sys.path.remove(settings["package"])
     sys.path += settings["site"]
     site.setquit()
+    execute.provide_names()
     sys.set_int_max_str_digits(0)
     sys.argv[:] = ["main.py"]
     sys.setrecursionlimit(execute.RECURSION_LIMIT)

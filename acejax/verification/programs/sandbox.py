@@ -123,6 +123,7 @@ class Sandbox:
         kind: str = "stdin",
         *,
         fn_name: str | None = None,
+        script: str | None = None,
         types: Mapping[str, Any] | None = None,
         time_limit_s: float | None = None,
         memory_limit_mb: int | None = None,
@@ -130,12 +131,15 @@ class Sandbox:
     ) -> Program:
         """A program of kind "stdin", "function" or "script". After each test all its processes are dead.
 
+        `script` is the test program of the last kind, `fn_name` what it tests.
+
         `strict`: a test is ended at its CPU limit and never a close call; else it may use a fifth more, to see how
         close it is.
         """
         cpu_s = time_limit_s or self.time_limit_s
         limits = Limits(cpu_s, WALL_FACTOR * cpu_s, int(memory_limit_mb or self.memory_limit_mb), strict)
-        return Program(self, {"source": source, "kind": kind, "fn_name": fn_name, "types": types}, limits)
+        request = {"source": source, "kind": kind, "fn_name": fn_name, "script": script, "types": types}
+        return Program(self, request, limits)
 
     def _open(self, request: dict[str, Any], limits: Limits) -> socket.socket:
         """Has the runner fork a keeper for a program. Returns the channel to it."""
@@ -144,7 +148,8 @@ class Sandbox:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         handle = memory_file("program", marshal.dumps(request))
         try:
-            message = OPEN.pack("numpy" in request["source"], limits.memory_mb)
+            wants_numpy = "numpy" in request["source"] or "numpy" in (request["script"] or "")
+            message = OPEN.pack(wants_numpy, limits.memory_mb)
             socket.send_fds(self._wire, [message], [theirs.fileno(), handle])
         except OSError as error:
             ours.close()
