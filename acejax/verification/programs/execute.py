@@ -24,6 +24,7 @@ import operator
 import os
 import random
 import re
+import resource
 import string
 import sys
 import threading
@@ -199,11 +200,13 @@ def run(request: dict | None, handle: int, report: int) -> typing.NoReturn:
 
 
 def compile_program(request: dict, handle: int) -> None:
-    """Compiles in place, and closes the handle once the result lies behind it."""
+    """Compiles in place, and closes the handle once the result lies behind it, where that may become so large."""
     request["source"] = compile(request["source"].removeprefix("\ufeff"), "main.py", "exec", dont_inherit=True)
     if request["script"] is not None:
         request["script"] = compile(request["script"], "test.py", "exec", dont_inherit=True)
-    os.pwrite(handle, marshal.dumps(request), 0)
+    compiled = marshal.dumps(request)
+    if len(compiled) <= resource.getrlimit(resource.RLIMIT_FSIZE)[0]:
+        os.pwrite(handle, compiled, 0)
     os.close(handle)
 
 

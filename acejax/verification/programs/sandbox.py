@@ -25,6 +25,7 @@ from acejax.verification.programs.trial import SLACK_S, InfraError, Limits, Test
 Backend = Literal["bubblewrap", "rlimits"]
 
 START_BOUND_S = 60.0
+CLOSE_BOUND_S = 60.0  # from a program's last test until its processes and files are gone
 WALL_FACTOR = 3  # seconds of wall time for each second of the CPU limit
 
 FALLBACK_NOTICE = (
@@ -165,7 +166,7 @@ class Sandbox:
         if self._wire is None:  # closed already: nothing is left
             return
         try:
-            self._wire.settimeout(SLACK_S)
+            self._wire.settimeout(CLOSE_BOUND_S)
             status = self._wire.recv(64)
             self._wire.settimeout(None)
         except OSError as error:
