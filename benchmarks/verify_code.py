@@ -1,10 +1,11 @@
 """The code verifier: programs and tests per second; with data, whether it is right about reference solutions and
 mutated ones.
 
-Run: `python benchmarks/verify_code.py [--seconds S] [--data DIR] [--limit N]`. DIR holds `code/leetcode_train.jsonl`,
-rows of `problem`, `solutions` and `tests.functional`. Each reference must be judged correct. Of each, the first
-mutation (a comparison, an operator or a constant changed) that makes a test fail when the row's own test program is
-executed directly must be judged wrong.
+Run: `python benchmarks/verify_code.py [--seconds S] [--data DIR] [--humaneval FILE] [--limit N]`. DIR holds
+`code/leetcode_train.jsonl`, rows of `problem`, `solutions` and `tests.functional`; FILE is the JSONL of HumanEval's
+package, compressed or not. Each reference must be judged correct; an empty program, one that only imports, and a class
+without methods wrong. Of each LeetCode reference, the first mutation (a comparison, an operator or a constant changed)
+that makes a test fail when the row's own test program is executed directly must be judged wrong.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import ast
 import copy
+import gzip
 import json
 import os
 import platform
@@ -19,6 +21,7 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -31,9 +34,17 @@ from acejax.verification.pool import VerificationPool
 from acejax.verification.programs import execute
 from acejax.verification.programs.judge import judge_program
 from acejax.verification.programs.sandbox import InfraError, Sandbox
+from acejax.verification.verdict import Verdict
 
 PROGRAM = "n = int(input())\nprint(sum(i * i for i in range(n)))\n"
 GIVEN, EXPECTED = "10\n", "285\n"
+# Programs that solve nothing, whatever the task.
+IDLE = {
+    "empty": "pass\n",
+    "only imports": "import collections, copy, functools, heapq, itertools, math, operator\nfrom math import *\n"
+    "from itertools import *\nfrom operator import *\nfrom collections import *\nfrom typing import *\n",
+    "an empty class": "class Solution:\n    pass\n",
+}
 DIRECT_CPU_S = 5
 DIRECT_MEMORY_BYTES = 4 << 30
 DIRECTLY = {True: "passes", False: "fails", None: "does not end"}
@@ -216,25 +227,57 @@ def correctness(path: Path, limit: int | None) -> None:
     problems = read_problems(path, domain="code")[:limit]
     typed = sum(bool(problem.tests and problem.tests.get("types")) for problem in problems)
     print(f"\nLeetCode: {len(problems)} reference solutions, {typed} of them with lists or trees")
-    references(rows, problems)
-    mutants(rows, problems)
-
-
-def references(rows: list[dict], problems: list[Problem]) -> None:
-    with VerificationPool(1, time_limit_s=10.0) as pool:
-        began = time.monotonic()
-        futures = []
-        for problem, row in zip(problems, rows, strict=True):
-            futures.append(pool.submit(problem, 0, f"</think>\n```python\n{row['solutions']}\n```"))
-        verdicts = [future.result() for future in futures]
-        passed = time.monotonic() - began
-    right = sum(verdict.verdict == "correct" for verdict in verdicts)
-    share = f"{right} of {len(rows)} ({right / len(rows):.2%})"
-    print(f"references judged correct: {share} in {passed:.1f} s by one worker")
+    verdicts = references([row["solutions"] for row in rows], problems)
     for verdict, row in zip(verdicts, rows, strict=True):
         if verdict.verdict != "correct":
             direct = DIRECTLY[passes_directly(row["solutions"], row["tests"]["functional"])]
             print(f"  {verdict.problem_id}: {verdict.verdict}, {verdict.reason}; executed directly it {direct}")
+    idle(problems)
+    mutants(rows, problems)
+
+
+def humaneval(path: Path, limit: int | None) -> None:
+    content = path.read_bytes()
+    if path.suffix == ".gz":
+        content = gzip.decompress(content)
+    rows = [json.loads(line) for line in content.splitlines()]
+    with tempfile.NamedTemporaryFile(suffix=".jsonl") as file:
+        file.write(content)
+        file.flush()
+        problems = read_problems(Path(file.name))[:limit]
+    print(f"\nHumanEval: {len(problems)} reference solutions")
+    verdicts = references([row["prompt"] + row["canonical_solution"] for row in rows[:limit]], problems)
+    for verdict in verdicts:
+        if verdict.verdict != "correct":
+            print(f"  {verdict.problem_id}: {verdict.verdict}, {verdict.reason}")
+    idle(problems)
+
+
+def references(sources: list[str], problems: list[Problem]) -> list[Verdict]:
+    with VerificationPool(1, time_limit_s=10.0) as pool:
+        began = time.monotonic()
+        futures = []
+        for problem, source in zip(problems, sources, strict=True):
+            futures.append(pool.submit(problem, 0, f"</think>\n````python\n{source}\n````"))
+        verdicts = [future.result() for future in futures]
+        passed = time.monotonic() - began
+    right = sum(verdict.verdict == "correct" for verdict in verdicts)
+    share = f"{right} of {len(verdicts)} ({right / len(verdicts):.2%})"
+    print(f"references judged correct: {share} in {passed:.1f} s by one worker")
+    return verdicts
+
+
+def idle(problems: list[Problem]) -> None:
+    """Programs that solve nothing, tried on every problem."""
+    with Sandbox() as sandbox:
+        for name, source in IDLE.items():
+            outcomes: Counter[str] = Counter()
+            for problem in problems:
+                outcome, reason, _ = judge_program(source, problem, sandbox)
+                outcomes[outcome] += 1
+                if outcome != "wrong":
+                    print(f"  {problem.id}: {outcome}, {reason}")
+            print(f"programs that solve nothing ({name}) judged wrong: {outcomes['wrong']} of {len(problems)}")
 
 
 def mutants(rows: list[dict], problems: list[Problem]) -> None:
@@ -266,6 +309,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--data", type=Path)
+    parser.add_argument("--humaneval", type=Path)
     parser.add_argument("--limit", type=int)
     options = parser.parse_args()
     machine = f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
@@ -273,6 +317,8 @@ def main() -> None:
     throughput(options.seconds)
     if options.data:
         correctness(options.data / "code" / "leetcode_train.jsonl", options.limit)
+    if options.humaneval:
+        humaneval(options.humaneval, options.limit)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import errno
 import os
 import signal
 import struct
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Sequence, Set
 
 # prctl(2).
 PR_SET_PDEATHSIG = 1
@@ -128,16 +128,20 @@ DENIED_SIGNALS = {
 CLONE = (56, 220)
 CLONE3 = (435, 435)
 FCNTL = (72, 25)
+IOCTL = (16, 29)
 PRLIMIT64 = (302, 261)
 
 # The column of the tables above, and the architecture as the kernel names it to a filter (AUDIT_ARCH_...).
 ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 FIRST_X32_CALL = 0x40000000  # x86's second table of calls begins here
 
-# fcntl(2): having the kernel send signals in one's stead.
+# fcntl(2): having the kernel send signals in one's stead, which would end the keeper.
 F_SETOWN = 8
 F_SETSIG = 10
 F_SETOWN_EX = 15
+# ioctl(2): the same for sockets.
+FIOSETOWN = 0x8901
+SIOCSPGRP = 0x8902
 
 # One instruction of a filter (struct sock_filter): code, how many to skip if true, how many if false, operand.
 Instruction = tuple[int, int, int, int]
@@ -172,7 +176,8 @@ def seccomp_filter(deny_signals: bool) -> bytes | None:
     # clone3 hides its flags behind a pointer; libc falls back to clone, whose flags a filter can read.
     rules += [(JUMP_IF_EQUAL, 0, 1, CLONE3[column]), NO_SUCH_CALL]
     rules += _no_namespaces(CLONE[column])
-    rules += _no_signals_by_descriptor(FCNTL[column])
+    rules += _not_with(FCNTL[column], (F_SETOWN, F_SETSIG, F_SETOWN_EX))
+    rules += _not_with(IOCTL[column], (FIOSETOWN, SIOCSPGRP))
     rules += _own_limits_only(PRLIMIT64[column])
     return b"".join(struct.pack("HBBI", *rule) for rule in [*rules, ALLOW])
 
@@ -199,17 +204,12 @@ def _no_namespaces(clone: int) -> list[Instruction]:
     ]
 
 
-def _no_signals_by_descriptor(fcntl: int) -> list[Instruction]:
-    """They would end the keeper."""
-    return [
-        (JUMP_IF_EQUAL, 0, 6, fcntl),
-        (LOAD, 0, 0, SECOND_ARGUMENT),
-        (JUMP_IF_EQUAL, 2, 0, F_SETOWN),
-        (JUMP_IF_EQUAL, 1, 0, F_SETSIG),
-        (JUMP_IF_EQUAL, 0, 1, F_SETOWN_EX),
-        REFUSE,
-        ALLOW,
-    ]
+def _not_with(call: int, refused: Sequence[int]) -> list[Instruction]:
+    """Refuses a call with any of these as its second argument."""
+    rules = [(JUMP_IF_EQUAL, 0, len(refused) + 3, call), (LOAD, 0, 0, SECOND_ARGUMENT)]
+    for at, value in enumerate(refused):
+        rules.append((JUMP_IF_EQUAL, len(refused) - at, 0, value))
+    return [*rules, ALLOW, REFUSE]
 
 
 def _own_limits_only(prlimit: int) -> list[Instruction]:
@@ -365,27 +365,42 @@ def signal_each(pids: Iterable[int], number: int) -> None:
 
 
 def empty_folder(folder: str) -> None:
-    """Removes all that is in a folder, however deep and whatever its permissions; links are not followed."""
+    """Removes all that is in a folder, however deep, however much and whatever its permissions, which become the
+    owner's alone; links are not followed.
+    """
+    with contextlib.suppress(OSError):  # not ours, so no program of ours could change it
+        os.chmod(folder, 0o700)
     place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     above: list[str] = []  # the names of the folders between `folder` and `place`
+    left = [_remove_names(place)]  # the folders still to be emptied in each of them and in `place`
     while True:
-        inner = None
-        for name in os.listdir(place):
-            try:
-                os.unlink(name, dir_fd=place)
-            except OSError:  # a folder
-                inner = name
-        if inner is None and not above:
+        # Down into a folder that is left, or up, where this one can go.
+        if left[-1]:
+            inner = left[-1].pop()
+            os.chmod(inner, 0o700, dir_fd=place)
+            next_place = os.open(inner, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=place)
+            above.append(inner)
+            left.append(_remove_names(next_place))
+        elif above:
+            next_place = os.open("..", os.O_RDONLY, dir_fd=place)
+            os.rmdir(above.pop(), dir_fd=next_place)
+            left.pop()
+        else:
             os.close(place)
             return
-        # Down into a folder that is left, or up, where this one can go.
-        if inner is not None:
-            os.chmod(inner, 0o700, dir_fd=place)
-            above.append(inner)
-            next_place = os.open(inner, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=place)
-        else:
-            next_place = os.open("..", os.O_RDONLY, dir_fd=place)
         os.close(place)
         place = next_place
-        if inner is None:
-            os.rmdir(above.pop(), dir_fd=place)
+
+
+def _remove_names(place: int) -> list[str]:
+    """Removes files and empty folders. Returns the names of the other folders."""
+    left = []
+    for name in os.listdir(place):
+        try:
+            os.unlink(name, dir_fd=place)
+        except OSError:  # a folder
+            try:
+                os.rmdir(name, dir_fd=place)
+            except OSError:
+                left.append(name)
+    return left

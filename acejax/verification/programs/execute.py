@@ -12,6 +12,7 @@ import builtins
 import collections
 import copy
 import datetime
+import dis
 import fractions
 import functools
 import heapq
@@ -23,6 +24,7 @@ import operator
 import os
 import random
 import re
+import resource
 import string
 import sys
 import threading
@@ -31,6 +33,8 @@ import types
 import typing
 
 RECURSION_LIMIT = 100_000
+# What a child reports when a test program ran to its end: one that left early with status 0 has not got there.
+SCRIPT_END = b"the test program ran to its end"
 
 
 class ListNode:
@@ -129,18 +133,32 @@ def prelude() -> dict:
     return names | {"time": time, "ListNode": ListNode, "TreeNode": TreeNode}
 
 
-def _module(name: str, names: dict) -> types.ModuleType:
+def _module(name: str, builtin_names: types.ModuleType, **names: typing.Any) -> types.ModuleType:
     module = types.ModuleType(name)
-    module.__dict__.update(names, __builtins__=builtins)
+    module.__dict__.update(names, __builtins__=builtin_names)
     return module
 
 
+# What the harness provides lies behind the builtins: a program that uses a name finds it, the look-up of a solution,
+# which sees the program's own names only, does not.
+SOLUTION_BUILTINS = types.ModuleType("builtins")
+SCRIPT_BUILTINS = types.ModuleType("builtins")
 # Made once: filling a module in each child would touch, and so copy, the page of every object in it.
-MODULES = {
-    "stdin": _module("__main__", {"__file__": "main.py"}),
-    "script": _module("__main__", {"__file__": "main.py"} | prelude()),
-    "function": _module("solution", prelude()),
-}
+PROGRAM = _module("__main__", builtins, __file__="main.py")
+SOLUTION = _module("solution", SOLUTION_BUILTINS)
+SCRIPT = _module("__main__", SCRIPT_BUILTINS, __file__="test.py")
+
+
+def provide_names() -> None:
+    """Fills in what function tasks and test programs find; called once, when the builtins are complete.
+
+    A test program gets no function: one that the solution lacks must not be found elsewhere.
+    """
+    names = prelude()
+    functions = (types.FunctionType, types.BuiltinFunctionType)
+    vars(SOLUTION_BUILTINS).update(names | vars(builtins))
+    vars(SCRIPT_BUILTINS).update((name, value) for name, value in names.items() if not isinstance(value, functions))
+    vars(SCRIPT_BUILTINS).update(vars(builtins))
 
 
 def report_error(report: int, error: BaseException) -> None:
@@ -167,9 +185,7 @@ def run(request: dict | None, handle: int, report: int) -> typing.NoReturn:
     try:
         if request is None:
             request = load(handle)
-            request["source"] = compile(request["source"], "main.py", "exec", dont_inherit=True)
-            os.pwrite(handle, marshal.dumps(request), 0)
-            os.close(handle)
+            compile_program(request, handle)
         kind = request["kind"]
         if kind == "function":
             test = marshal.loads(os.pread(0, os.fstat(0).st_size, 0))
@@ -179,15 +195,28 @@ def run(request: dict | None, handle: int, report: int) -> typing.NoReturn:
         os._exit(1)
     if kind == "function":
         run_function(request, test, report)
-    run_whole(request["source"], kind, report)
+    if kind == "script":
+        run_whole(functools.partial(run_script, request, report), report)
+    sys.modules["__main__"] = PROGRAM
+    run_whole(functools.partial(exec, request["source"], vars(PROGRAM)), report)
 
 
-def run_whole(code: types.CodeType, kind: str, report: int) -> typing.NoReturn:
+def compile_program(request: dict, handle: int) -> None:
+    """Compiles in place, and closes the handle once the result lies behind it, where that may become so large."""
+    request["source"] = compile(request["source"].removeprefix("\ufeff"), "main.py", "exec", dont_inherit=True)
+    if request["script"] is not None:
+        request["script"] = compile(request["script"], "test.py", "exec", dont_inherit=True)
+    compiled = marshal.dumps(request)
+    if len(compiled) <= resource.getrlimit(resource.RLIMIT_FSIZE)[0]:
+        os.pwrite(handle, compiled, 0)
+    os.close(handle)
+
+
+def run_whole(work: typing.Callable[[], typing.Any], report: int) -> typing.NoReturn:
     """Runs a program as the interpreter would: exit hooks, waiting for threads and the exit status included."""
-    module = sys.modules["__main__"] = MODULES[kind]
     leave, status = os._exit, 0
     try:
-        exec(code, module.__dict__)
+        work()
     except SystemExit as error:
         status = 1
         if error.code is None:
@@ -207,19 +236,79 @@ def run_whole(code: types.CodeType, kind: str, report: int) -> typing.NoReturn:
     leave(status & 255)
 
 
-def run_function(request: dict, test: dict, report: int) -> typing.NoReturn:
-    """Calls the function once and writes its result as JSON. The name is not `__main__`, so demonstrations do not
-    run.
+def define(source: types.CodeType) -> dict:
+    """Runs the program that defines a solution. Its name is not `__main__`, so demonstrations do not run.
+
+    Returns the names that are its own.
     """
+    sys.modules["builtins"] = SOLUTION_BUILTINS
+    sys.modules["solution"] = SOLUTION
+    exec(source, vars(SOLUTION))
+    return vars(SOLUTION)
+
+
+def find(names: dict, entry_point: str, source: types.CodeType) -> typing.Any:
+    """The solution among a program's own names: a method of its class Solution, a function, or what an expression such
+    as `Solution().f` gives. Raises KeyError where the program has no such name, NameError where it is not its own.
+    """
+    solution: typing.Any = names.get("Solution")
+    if hasattr(solution, entry_point):
+        return getattr(solution(), entry_point)
+    name = re.split(r"\W", entry_point, maxsplit=1)[0]
+    made_here = getattr(names[name], "__module__", None) == SOLUTION.__name__
+    if not (made_here or binds(source, name)):
+        raise NameError(f"{name!r} came by an import of everything")
+    if name == entry_point:
+        return names[name]
+    return eval(entry_point, names)
+
+
+def binds(source: types.CodeType, name: str) -> bool:
+    """Whether a statement of a program, or of a function within it, gives a global its name: no import of everything
+    does.
+    """
+    for step in dis.get_instructions(source):
+        if step.opname in ("STORE_NAME", "STORE_GLOBAL") and step.argval == name:
+            return True
+    inner = (value for value in source.co_consts if isinstance(value, types.CodeType))
+    return any(binds(code, name) for code in inner)
+
+
+def run_script(request: dict, report: int) -> None:
+    """Runs a test program on a solution, and reports that it ran to its end.
+
+    Each has names of its own. The test program sees the solution's behind the builtins and modules, so that no helper
+    of the solution stands in for what the test means; the solution sees the test program's behind all others.
+    """
+    write = os.write
+    names = define(request["source"])
+    entry_point = request["fn_name"]
+    candidate = find(names, entry_point, request["source"])
+    sys.modules["__main__"] = SCRIPT
+    own = vars(SCRIPT)
+    for name, value in names.items():
+        hidden = hasattr(builtins, name) or isinstance(getattr(SCRIPT_BUILTINS, name, None), types.ModuleType)
+        if name == entry_point or not (hidden or name.startswith("__")):
+            own[name] = value
+    exec(request["script"], own)
+    check = own["check"]
+    if check is names.get("check"):
+        raise NameError("the test program defines no check")
+    for name, value in own.items():
+        vars(SOLUTION_BUILTINS).setdefault(name, value)
+    # In an assertion the name means the function under test.
+    if entry_point == "check":
+        own["check"] = candidate
+    check(candidate)
+    write(report, SCRIPT_END)
+
+
+def run_function(request: dict, test: dict, report: int) -> typing.NoReturn:
+    """Calls the function once and writes its result as JSON."""
     dumps, leave, write = json.dumps, os._exit, os.write
     kinds = request.get("types") or {}
     try:
-        module = sys.modules["solution"] = MODULES["function"]
-        names = module.__dict__
-        exec(request["source"], names)
-        name = request["fn_name"]
-        solution: typing.Any = names.get("Solution")
-        target = getattr(solution(), name) if hasattr(solution, name) else names[name]
+        target = find(define(request["source"]), request["fn_name"], request["source"])
         # A value whose kind is not stated is passed as it is.
         positions = itertools.chain(kinds.get("args") or (), itertools.repeat(None))
         args = [build(value, kind) for value, kind in zip(test.get("args") or (), positions, strict=False)]

@@ -161,11 +161,10 @@ class Keeper:
 
     def run(self, stdin: int, stdout: int, report: int, cpu_s: int) -> None:
         """Runs one test; everything it started is dead when the worker hears of its end."""
+        if self.tests:
+            confine.empty_folder(self.folder)
+            self.request = self.request or self.compiled()
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        if self.request is None and self.tests:
-            request = execute.load(self.program)
-            if not isinstance(request["source"], str):  # an earlier child has compiled it
-                self.request = request
         self.tests += 1
         pid = confine.fork()
         if pid == 0:
@@ -187,9 +186,17 @@ class Keeper:
                     os.waitpid(-1, 0)
         else:
             confine.kill_descendants()
-        confine.empty_folder(self.folder)
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         self.wire.send(ENDED.pack(status, usage.ru_utime - before.ru_utime, usage.ru_stime - before.ru_stime))
+
+    def compiled(self) -> dict | None:
+        """What an earlier child has compiled; None where that came to nothing, so that the next one compiles."""
+        # One that was killed while it wrote leaves half of it.
+        with contextlib.suppress(EOFError, ValueError, TypeError):
+            request = execute.load(self.program)
+            if not isinstance(request["source"], str):
+                return request
+        return None
 
     def become_child(self, stdin: int, stdout: int, report: int, cpu_s: int) -> typing.NoReturn:
         """Turns the fresh fork into a test child and runs the program. No descriptor of the keeper's survives."""
@@ -286,6 +293,7 @@ def prepare_interpreter(settings: dict) -> None:
     sys.path.remove(settings["package"])
     sys.path += settings["site"]
     site.setquit()
+    execute.provide_names()
     sys.set_int_max_str_digits(0)
     sys.argv[:] = ["main.py"]
     sys.setrecursionlimit(execute.RECURSION_LIMIT)

@@ -25,6 +25,7 @@ from acejax.verification.programs.trial import SLACK_S, InfraError, Limits, Test
 Backend = Literal["bubblewrap", "rlimits"]
 
 START_BOUND_S = 60.0
+CLOSE_BOUND_S = 60.0  # from a program's last test until its processes and files are gone
 WALL_FACTOR = 3  # seconds of wall time for each second of the CPU limit
 
 FALLBACK_NOTICE = (
@@ -123,6 +124,7 @@ class Sandbox:
         kind: str = "stdin",
         *,
         fn_name: str | None = None,
+        script: str | None = None,
         types: Mapping[str, Any] | None = None,
         time_limit_s: float | None = None,
         memory_limit_mb: int | None = None,
@@ -130,12 +132,15 @@ class Sandbox:
     ) -> Program:
         """A program of kind "stdin", "function" or "script". After each test all its processes are dead.
 
+        `script` is the test program of the last kind, `fn_name` what it tests.
+
         `strict`: a test is ended at its CPU limit and never a close call; else it may use a fifth more, to see how
         close it is.
         """
         cpu_s = time_limit_s or self.time_limit_s
         limits = Limits(cpu_s, WALL_FACTOR * cpu_s, int(memory_limit_mb or self.memory_limit_mb), strict)
-        return Program(self, {"source": source, "kind": kind, "fn_name": fn_name, "types": types}, limits)
+        request = {"source": source, "kind": kind, "fn_name": fn_name, "script": script, "types": types}
+        return Program(self, request, limits)
 
     def _open(self, request: dict[str, Any], limits: Limits) -> socket.socket:
         """Has the runner fork a keeper for a program. Returns the channel to it."""
@@ -144,7 +149,8 @@ class Sandbox:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         handle = memory_file("program", marshal.dumps(request))
         try:
-            message = OPEN.pack("numpy" in request["source"], limits.memory_mb)
+            wants_numpy = "numpy" in request["source"] or "numpy" in (request["script"] or "")
+            message = OPEN.pack(wants_numpy, limits.memory_mb)
             socket.send_fds(self._wire, [message], [theirs.fileno(), handle])
         except OSError as error:
             ours.close()
@@ -160,7 +166,7 @@ class Sandbox:
         if self._wire is None:  # closed already: nothing is left
             return
         try:
-            self._wire.settimeout(SLACK_S)
+            self._wire.settimeout(CLOSE_BOUND_S)
             status = self._wire.recv(64)
             self._wire.settimeout(None)
         except OSError as error:

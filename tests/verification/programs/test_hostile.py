@@ -20,11 +20,16 @@ FUNCTION = {
 }
 
 
+# Constants that take little text and, once they are folded, much room.
+LITERALS = f"x = [{', '.join(f'{number!r} * 1000' for number in map(str, range(1000, 3300)))}]"
+
+
 def programs() -> dict[str, tuple[list[str], str]]:
     """Each program's words (verdict first) and text, by name."""
     found = {}
     for part in ("\n" + Path(__file__).with_name("programs.txt").read_text(encoding="utf-8")).split("\n=== ")[1:]:
         head, _, code = part.partition("\n")
+        code = code.replace("LITERALS", LITERALS)
         name, _, words = head.rpartition(": ")
         assert name not in found, name
         found[name] = words.split(), code

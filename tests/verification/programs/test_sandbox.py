@@ -11,7 +11,7 @@ import pytest
 from backends import BACKENDS, started
 
 from acejax.problems.problem import Problem
-from acejax.verification.programs.judge import judge_code
+from acejax.verification.programs.judge import judge_code, judge_program
 from acejax.verification.programs.sandbox import InfraError, Sandbox
 
 SECRET = "sesame-4711"
@@ -156,6 +156,22 @@ def test_lists_and_trees(sandbox):
 def test_tricks_with_results(sandbox, code):
     assert judge(sandbox, code, function(([1], [7])))[0] == "wrong"
     assert judge(sandbox, code, function(([1], 1)))[0] == "wrong"
+
+
+def test_the_other_cases_say_whether_a_real_number_is_expected(sandbox):
+    halve = "print(int(input()) / 2)"
+    assert judge(sandbox, halve, stdin(("4", "2"), ("5", "2.5"))) == ("correct", "ok")
+    assert judge(sandbox, halve, stdin(("4", "2"), ("8", "4"))) == ("wrong", "wrong_output")
+    assert judge(sandbox, halve, {"kind": "stdin", "cases": [{"input": ["4"], "output": ["2"]}]})[0] == "wrong"
+    halve = "def f(x):\n    return x / 2"
+    assert judge(sandbox, halve, function(([4], 2), ([5], 2.5))) == ("correct", "ok")
+    assert judge(sandbox, halve, function(([4], 2), ([8], 4))) == ("wrong", "wrong_output")
+
+
+def test_a_byte_order_mark_in_front_of_a_program(sandbox):
+    program = Problem("p", "code", "q", tests=stdin(("", "1")))
+    assert judge_program("\ufeffprint(1)", program, sandbox)[0] == "correct"
+    assert judge(sandbox, "\ufeffprint(1)", stdin(("", "1"))) == ("correct", "ok")
 
 
 def test_script_must_reach_its_end(sandbox):
