@@ -185,7 +185,17 @@ def _of_parquet(row: Row, marked: list[str]) -> Row:
     for name in marked:
         if isinstance(row.get(name), str):
             row[name] = parsed_json(row[name])
-    return row
+    return {name: _text_of_bytes(value) for name, value in row.items()}
+
+
+def _text_of_bytes(value: Any) -> Any:
+    """Some writers do not say that a column of texts is one."""
+    if not isinstance(value, bytes):
+        return value
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value
 
 
 def _is_of_earlier_version(row: Row) -> bool:

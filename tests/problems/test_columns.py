@@ -50,6 +50,7 @@ SYSTEM = {"role": "system", "content": "Be brief."}
         ({"question": "p", "reference_answer": "x"}, "p", "x"),
         ({"question": "p", "correct_answer": "xylem"}, "p", "xylem"),
         ({"question": "p", "target": "3"}, "p", "3"),
+        ({"question": "p", "gt": "3"}, "p", "3"),
         ({"question": "p", "answer": None, "expected_answer": "3"}, "p", "3"),
         ({"question": "p", "answer": "2", "expected_answer": "3"}, "p", "2"),
         # The question under another name.

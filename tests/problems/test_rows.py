@@ -121,6 +121,14 @@ def test_numbers_of_any_width_in_parquet(tmp_path):
     assert [p.answer for p in read_problems(tmp_path / "d.parquet")] == [("27",), ("5",)]
 
 
+def test_texts_as_bytes_and_numbers_as_floats_in_parquet(tmp_path):
+    """As writers leave them that know no texts, or no whole numbers beside missing ones."""
+    table = pyarrow.table({"problem": [b"a", "\u00e9".encode()], "answer": [b"[0, 1]", b"2"], "id": [7.0, None]})
+    pyarrow.parquet.write_table(table, tmp_path / "d.parquet")
+    found = [(p.id, p.prompt, p.answer) for p in read_problems(tmp_path / "d.parquet")]
+    assert found == [("d/7", "a", ("[0, 1]",)), ("d/2", "\u00e9", ("2",))]
+
+
 def test_completions_and_traces_from_every_format(tmp_path):
     rows = [{"problem_id": "a", "sample": n, "response": f"r, {n}", "prompt": "p"} for n in range(2)]
     for name in (*LINES, *TABLES, *LISTS):

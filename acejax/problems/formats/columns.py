@@ -29,6 +29,9 @@ ANSWER_FIELDS = (
     "ground_truth",
     "answers",
     "final_ans",
+    "gt_answer",
+    "gt",
+    "ans",
     "target",
 )
 # What the question is about stands before it, and belongs to the prompt: ASDiv, SVAMP, DROP, TabMWP.
