@@ -232,6 +232,14 @@ def test_what_a_row_holds_tells_its_domain(tmp_path, domain):
     assert [p.domain for p in read(tmp_path, *rows, domain=domain)] == ["math"] * 3 + ["code"] * 3
 
 
+def test_columns_that_were_not_used_stay_in_meta(tmp_path):
+    row = {"problem": "p", "answer": "1", "query": "q", "final_answer": "one", "body": "b", "level": 5}
+    (problem,) = read(tmp_path, row)
+    assert (problem.prompt, problem.answer) == ("b\n\np", ("1",))
+    kept = {name: value for name, value in problem.meta.items() if name in row}
+    assert kept == {"query": "q", "final_answer": "one", "level": 5}
+
+
 @pytest.mark.parametrize("name", ["prompt", "problem", "question"])
 @pytest.mark.parametrize("tests", [None, {}, [], ""])
 def test_a_column_without_tests_is_none(tmp_path, name, tests):

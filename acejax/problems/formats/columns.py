@@ -97,19 +97,27 @@ def whole_question(row: Row, where: str) -> str:
     return "\n\n".join([*parts, text])
 
 
-def has_question(row: Row) -> bool:
-    return _plain_question(row) is not None or any(row.get(field) for field in ("prompt", *CHAT_FIELDS))
+def question_parts(row: Row) -> tuple[str, ...]:
+    """The columns that `whole_question` puts into its text."""
+    asked = _asked_in(row)
+    if asked is None:
+        return BEFORE_QUESTION
+    given = (INPUT_OF_INSTRUCTION,) if asked == "instruction" else ()
+    return (asked, *given, *BEFORE_QUESTION)
+
+
+def _asked_in(row: Row) -> str | None:
+    return next((field for field in (*QUESTION_FIELDS, *OTHER_QUESTION_FIELDS) if is_text(row.get(field))), None)
 
 
 def _plain_question(row: Row) -> str | None:
-    for field in (*QUESTION_FIELDS, *OTHER_QUESTION_FIELDS):
-        if not is_text(row.get(field)):
-            continue
-        given = row.get(INPUT_OF_INSTRUCTION)
-        if field == "instruction" and is_text(given):
-            return f"{row[field]}\n\n{given}"
-        return row[field]
-    return None
+    asked = _asked_in(row)
+    if asked is None:
+        return None
+    given = row.get(INPUT_OF_INSTRUCTION)
+    if asked == "instruction" and is_text(given):
+        return f"{row[asked]}\n\n{given}"
+    return row[asked]
 
 
 def _chat_question(row: Row, where: str) -> str | None:

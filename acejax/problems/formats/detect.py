@@ -27,7 +27,7 @@ from acejax.problems.problem import DOMAINS, Domain, checked_domain
 
 ID_FIELDS = ("id", "task_id", "question_id", "problem_id", "unique_id")
 # What a record holds already, and what its question was made of, is not said twice.
-TAKEN = {"meta", "attempts", "source", "tests", "solution", *QUESTION_FIELDS, *ANSWER_FIELDS, *ID_FIELDS}
+TAKEN = {"meta", "attempts", "source", "tests", "solution", "answer", *QUESTION_FIELDS, *ID_FIELDS}
 
 
 def as_record(row: Row, where: str, domain: Domain) -> Record:
