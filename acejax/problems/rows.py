@@ -7,7 +7,6 @@ number where INTEGERS or NUMBERS names its column, and an object where JSON_CELL
 
 from __future__ import annotations
 
-import ast
 import csv
 import gzip
 import json
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from acejax.errors import UserError
-from acejax.problems.formats.common import parsed_json
+from acejax.problems.formats.common import listed, parsed_json
 
 # Columns that hold JSON text in the Parquet files that we write: their values have no fixed type.
 JSON_COLUMNS = ("tests", "answer", "meta")
@@ -248,18 +247,8 @@ def _of_cell(name: str, cell: str) -> Any:
         return int(cell)
     if column in NUMBERS and _DECIMAL.fullmatch(cell):
         return float(cell)
-    if column in JSON_CELLS and cell.lstrip().startswith(("[", "{")):
-        return _structure(cell)
-    return cell
-
-
-def _structure(cell: str) -> Any:
-    """The object or list that a cell holds, as JSON or as Python writes it; the cell itself where it is neither."""
-    for read in (json.loads, ast.literal_eval):
-        try:
-            return read(cell)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            continue
+    if column in JSON_CELLS:
+        return listed(cell)
     return cell
 
 

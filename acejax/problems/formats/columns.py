@@ -99,11 +99,13 @@ def whole_question(row: Row, where: str) -> str:
 
 def question_parts(row: Row) -> tuple[str, ...]:
     """The columns that `whole_question` puts into its text."""
+    used = [field for field in BEFORE_QUESTION if is_text(row.get(field))]
     asked = _asked_in(row)
-    if asked is None:
-        return BEFORE_QUESTION
-    given = (INPUT_OF_INSTRUCTION,) if asked == "instruction" else ()
-    return (asked, *given, *BEFORE_QUESTION)
+    if asked is not None:
+        used.append(asked)
+    if asked == "instruction":
+        used.append(INPUT_OF_INSTRUCTION)
+    return tuple(used)
 
 
 def _asked_in(row: Row) -> str | None:
