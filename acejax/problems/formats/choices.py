@@ -17,7 +17,7 @@ FIELDS = ("choices", "options")
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 COLUMNS = ("{}", "option_{}", "option {}", "op{}", "choice_{}")
 # Where the right option is named, beside the columns of any other answer.
-RIGHT = (*ANSWER_FIELDS, "answerkey", "correct", "answer_letter", "answer_idx", "answer_index", "cop", "label")
+RIGHT = (*ANSWER_FIELDS, "answerKey", "correct", "answer_letter", "answer_idx", "answer_index", "cop", "label")
 _LABELLED = re.compile(r"\s*\(?([A-Za-z])\s?[).:]\s*(.*)", re.DOTALL)
 _LABEL = re.compile(r"\(?([A-Za-z])[).:]?")
 _INLINE = re.compile(r"(?:^|[\s,;])\(?([A-Za-z])\s?[).:]\s*(.+?)(?=[\s,;]+\(?[A-Za-z]\s?[).:]|$)", re.DOTALL)
@@ -112,7 +112,7 @@ def with_options(question: str, row: Row, options: Options) -> str:
     if not options:
         # A listing whose labels are unknown still belongs to the task.
         texts = [listed(row.get(field)) for field in FIELDS]
-        lines = [text.strip() for text in texts if isinstance(text, str) and text.strip()]
+        lines = [text.strip() for text in texts if isinstance(text, str) and len(text.split()) > 1]
     return "\n".join([question.rstrip(), *lines]) if lines else question
 
 

@@ -1,7 +1,7 @@
 """What the columns of a row are called, and the text of its question.
 
-Data sets spell their columns in many ways (`Problem`, `Final Answer`); a column that is known by its lower-case name is
-found under any of them.
+Data sets spell their columns in many ways (`Problem`, `Final Answer`); a row without a question or an answer under a
+known name has them under one that differs in case only.
 """
 
 from __future__ import annotations
@@ -40,28 +40,22 @@ INPUT_OF_INSTRUCTION = "input"
 USERS = ("user", "human")
 ASSISTANTS = ("assistant", "gpt")
 
-_SPELLED = {
-    *QUESTION_FIELDS,
-    *OTHER_QUESTION_FIELDS,
-    *CHAT_FIELDS,
-    *ANSWER_FIELDS,
-    *BEFORE_QUESTION,
-    "solution",
-    "tests",
-    "id",
-    "choices",
-    "options",
-    "correct",
-    "answerkey",
-}
+QUESTIONS = {*QUESTION_FIELDS, *OTHER_QUESTION_FIELDS, *CHAT_FIELDS}
+ANSWERS = {*ANSWER_FIELDS, "solution", "tests"}
+OTHERS = {*BEFORE_QUESTION, "id", "choices", "options"}
 
 
 def spelled(row: Row) -> Record:
-    """The row with every known column under its lower-case name, where no other column has that name already."""
+    """The row with the columns that it seems to lack, a question or an answer, under their lower-case names."""
+    missing: set[str] = set()
+    if not any(name in row for name in ANSWERS):
+        missing |= ANSWERS
+    if not any(name in row for name in QUESTIONS):
+        missing |= ANSWERS | QUESTIONS | OTHERS
     found: Record = {}
     for name, value in row.items():
         plain = name.strip().lower().replace(" ", "_")
-        known = plain in _SPELLED and plain not in row
+        known = plain in missing and plain not in row
         found[plain if known else name] = value
     return found
 

@@ -7,10 +7,11 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from acejax.problems.formats.answers import accepted, ground_truth, stated_field
+from acejax.problems.formats.answers import accepted, ground_truth, is_stated, stated_field
 from acejax.problems.formats.asserts import function_suite, humaneval_suite, mbpp_suite
 from acejax.problems.formats.choices import options_of, right_option, with_options
 from acejax.problems.formats.columns import (
+    is_text,
     question,
     question_parts,
     users_text,
@@ -39,7 +40,9 @@ def _question_and_answer(row: Row, where: str) -> Converted:
     form = "option"
     if not answers:
         answers, form = accepted(row, where)
-    used = (*question_parts(row), stated_field(row))
+    used = question_parts(row)
+    if is_stated(row.get("answer")) or not is_text(row.get("solution")):
+        used = (*used, stated_field(row))
     return {"domain": "math", "prompt": prompt, "answer": answers}, used, form
 
 

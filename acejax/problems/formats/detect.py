@@ -35,8 +35,11 @@ def as_record(row: Row, where: str, domain: Domain) -> Record:
 
     Raises UserError, naming the field, for a row that no format fits or that cannot be judged.
     """
-    row = _without_empty_tests(spelled(row))
+    row = _without_empty_tests(row)
     name = _recognise(row)
+    if name in (None, *GENERAL):
+        row = spelled(row)
+        name = _recognise(row)
     if name is None:
         return _own(row, where, domain)
     record, used, answer_format = CONVERTERS[name](row, where)
@@ -60,11 +63,13 @@ def as_record(row: Row, where: str, domain: Domain) -> Record:
     return record
 
 
-def _without_empty_tests(row: Record) -> Record:
+def _without_empty_tests(row: Row) -> Record:
     """A row with an answer has no tests where it only has the column for them."""
-    if row.get("tests", True) in ({}, [], "") and _has_any(row, *ANSWER_FIELDS):
+    tests = row.get("tests")
+    holds = isinstance(tests, (str, list, Mapping)) and tests
+    if not holds and _has_any(row, *ANSWER_FIELDS):
         return {name: value for name, value in row.items() if name != "tests"}
-    return row
+    return dict(row)
 
 
 def _own(row: Record, where: str, domain: Domain) -> Record:
