@@ -2,7 +2,7 @@
 perhaps packed with gzip.
 
 The same row is the same dict from every format. What a format cannot say is told by the column: a cell of CSV is a
-number where INTEGERS or NUMBERS names its column, and an object where JSON_CELLS does.
+number where INTEGERS or NUMBERS names its column.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from acejax.errors import UserError
-from acejax.problems.formats.common import listed, parsed_json
+from acejax.problems.formats.common import parsed_json
 
 # Columns that hold JSON text in the Parquet files that we write: their values have no fixed type.
 JSON_COLUMNS = ("tests", "answer", "meta")
@@ -30,18 +30,6 @@ KNOWN = ".jsonl, .ndjson, .json, .csv, .tsv (each also as .gz) or .parquet"
 # What a cell of CSV cannot say of itself.
 INTEGERS = {"id", "task_id", "question_id", "problem_id", "unique_id", "sample", "memory_limit_mb"}
 NUMBERS = {"time_limit_s", "memory_limit_mb"}
-JSON_CELLS = {
-    "prompt",
-    "messages",
-    "conversations",
-    "choices",
-    "options",
-    "reward_model",
-    "extra_info",
-    "attempts",
-    "test_list",
-}
-
 _INTEGER = re.compile(r"0|-?[1-9]\d{0,17}")  # not 007, which is a name
 _DECIMAL = re.compile(r"\d*\.?\d+")
 
@@ -247,8 +235,6 @@ def _of_cell(name: str, cell: str) -> Any:
         return int(cell)
     if column in NUMBERS and _DECIMAL.fullmatch(cell):
         return float(cell)
-    if column in JSON_CELLS:
-        return listed(cell)
     return cell
 
 

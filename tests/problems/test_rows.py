@@ -94,6 +94,26 @@ def test_the_same_rows_from_every_format(tmp_path, rows):
     assert others == [first] * len(others)
 
 
+@pytest.mark.parametrize("name", [*LINES, "d.parquet", *LISTS])
+def test_structures_as_json_text_in_every_format(tmp_path, name):
+    """As a table of texts holds them."""
+    chat = [{"role": "user", "content": "p"}]
+    rows = [
+        {"prompt": chat, "answer": "2"},
+        {"messages": chat, "answer": "2"},
+        {"question": "p", "choices": ["1", "2"], "answer": "B"},
+        {"question": "p", "options": {"A": "1", "B": "2"}, "answer": "B"},
+        {"prompt": chat, "reward_model": {"ground_truth": "[0, 1]"}, "extra_info": {"index": 1}},
+        {"prompt": "p", "answer": "2", "meta": {"a": 1}, "attempts": [{"n": 2, "correct": 1}]},
+        {"question": "p", "tests": STDIN, "meta": {"a": 1}},
+    ]
+    for row in rows:
+        texts = {column: cell(value) for column, value in row.items()}
+        assert read_problems(write(tmp_path / name, [texts])) == read_problems(
+            write(tmp_path / "whole" / "d.jsonl", [row])
+        )
+
+
 def test_kinds_of_tests_side_by_side_in_parquet(tmp_path):
     """There a structure has the fields of all rows, and nulls in those that a row lacks."""
     words = {

@@ -143,6 +143,11 @@ def users_text(chat: Any, where: str, field: str, solved: bool = False) -> str:
     return words
 
 
+def is_chat(value: Any) -> bool:
+    """Whether a value is a list of turns."""
+    return isinstance(value, list) and bool(value) and all(isinstance(turn, Mapping) and _role(turn) for turn in value)
+
+
 def _role(turn: Row) -> Any:
     return turn.get("role") or turn.get("from")
 

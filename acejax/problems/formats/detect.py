@@ -16,11 +16,13 @@ from acejax.problems.formats.choices import options_of
 from acejax.problems.formats.columns import (
     ANSWER_FIELDS,
     BEFORE_QUESTION,
+    CHAT_FIELDS,
     QUESTION_FIELDS,
+    is_chat,
     is_text,
     spelled,
 )
-from acejax.problems.formats.common import Record, Row, decoded, is_small, mapping, refuse
+from acejax.problems.formats.common import Record, Row, decoded, is_small, listed, mapping, refuse
 from acejax.problems.formats.converters import CONVERTERS
 from acejax.problems.formats.suites import is_own, suite
 from acejax.problems.problem import DOMAINS, Domain, checked_domain
@@ -35,7 +37,7 @@ def as_record(row: Row, where: str, domain: Domain) -> Record:
 
     Raises UserError, naming the field, for a row that no format fits or that cannot be judged.
     """
-    row = _without_empty_tests(row)
+    row = _without_empty_tests(_with_structures(row))
     name = _recognise(row)
     if name in (None, *GENERAL):
         row = spelled(row)
@@ -61,6 +63,19 @@ def as_record(row: Row, where: str, domain: Domain) -> Record:
     if row.get("attempts"):
         record["attempts"] = row["attempts"]
     return record
+
+
+def _with_structures(row: Row) -> Record:
+    """The row with the lists and objects that a table can only hold as text."""
+    found = dict(row)
+    for name in STRUCTURES:
+        if name in row:
+            found[name] = listed(row[name])
+    for name in ("prompt", *CHAT_FIELDS):
+        chat = listed(row.get(name))
+        if is_chat(chat):
+            found[name] = chat
+    return found
 
 
 def _without_empty_tests(row: Row) -> Record:
@@ -123,6 +138,8 @@ def _has(row: Row, *names: str) -> bool:
     return all(row.get(name) not in (None, "") for name in names)
 
 
+# Columns that may be such a text, beside chats; tests, meta and extra_info are read where they are used.
+STRUCTURES = ("choices", "options", "reward_model", "attempts", "test_list")
 # Formats that name no dataset.
 GENERAL = ("problem and tests", "problem and answer")
 
