@@ -29,6 +29,8 @@ def _from_row(row: dict[str, Any], where: str, path: Path, domain: Domain) -> Pr
     if not record.get("source"):
         record["source"] = stem
     identity = record.get("id", "")
+    if isinstance(identity, float) and identity.is_integer():
+        identity = int(identity)
     # A number alone would be the same in two files.
     if not (isinstance(identity, str) and identity):
         identity = f"{stem}/{number if identity == '' else identity}"

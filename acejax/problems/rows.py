@@ -2,12 +2,11 @@
 perhaps packed with gzip.
 
 The same row is the same dict from every format. What a format cannot say is told by the column: a cell of CSV is a
-number where INTEGERS or NUMBERS names its column, and an object where JSON_CELLS does.
+number where INTEGERS or NUMBERS names its column.
 """
 
 from __future__ import annotations
 
-import ast
 import csv
 import gzip
 import json
@@ -31,18 +30,6 @@ KNOWN = ".jsonl, .ndjson, .json, .csv, .tsv (each also as .gz) or .parquet"
 # What a cell of CSV cannot say of itself.
 INTEGERS = {"id", "task_id", "question_id", "problem_id", "unique_id", "sample", "memory_limit_mb"}
 NUMBERS = {"time_limit_s", "memory_limit_mb"}
-JSON_CELLS = {
-    "prompt",
-    "messages",
-    "conversations",
-    "choices",
-    "options",
-    "reward_model",
-    "extra_info",
-    "attempts",
-    "test_list",
-}
-
 _INTEGER = re.compile(r"0|-?[1-9]\d{0,17}")  # not 007, which is a name
 _DECIMAL = re.compile(r"\d*\.?\d+")
 
@@ -185,7 +172,17 @@ def _of_parquet(row: Row, marked: list[str]) -> Row:
     for name in marked:
         if isinstance(row.get(name), str):
             row[name] = parsed_json(row[name])
-    return row
+    return {name: _text_of_bytes(value) for name, value in row.items()}
+
+
+def _text_of_bytes(value: Any) -> Any:
+    """Some writers do not say that a column of texts is one."""
+    if not isinstance(value, bytes):
+        return value
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value
 
 
 def _is_of_earlier_version(row: Row) -> bool:
@@ -238,18 +235,6 @@ def _of_cell(name: str, cell: str) -> Any:
         return int(cell)
     if column in NUMBERS and _DECIMAL.fullmatch(cell):
         return float(cell)
-    if column in JSON_CELLS and cell.lstrip().startswith(("[", "{")):
-        return _structure(cell)
-    return cell
-
-
-def _structure(cell: str) -> Any:
-    """The object or list that a cell holds, as JSON or as Python writes it; the cell itself where it is neither."""
-    for read in (json.loads, ast.literal_eval):
-        try:
-            return read(cell)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            continue
     return cell
 
 

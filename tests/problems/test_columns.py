@@ -50,6 +50,7 @@ SYSTEM = {"role": "system", "content": "Be brief."}
         ({"question": "p", "reference_answer": "x"}, "p", "x"),
         ({"question": "p", "correct_answer": "xylem"}, "p", "xylem"),
         ({"question": "p", "target": "3"}, "p", "3"),
+        ({"question": "p", "gt": "3"}, "p", "3"),
         ({"question": "p", "answer": None, "expected_answer": "3"}, "p", "3"),
         ({"question": "p", "answer": "2", "expected_answer": "3"}, "p", "2"),
         # The question under another name.
@@ -61,6 +62,7 @@ SYSTEM = {"role": "system", "content": "Be brief."}
         # However the columns are spelled.
         ({"ID": "x", "Problem": "p", "Solution": "so 4", "Answer": 33}, "p", "33"),
         ({"Question": "p", "Final Answer": "4"}, "p", "4"),
+        ({"question": "p", "Answer": "4"}, "p", "4"),
         # A text that holds the answer in a box.
         ({"problem": "p", "answer": "Therefore, the answer is $\\boxed{154}$."}, "p", "154"),
         ({"problem": "p", "answer": "\\boxed{154}"}, "p", "\\boxed{154}"),
@@ -229,6 +231,21 @@ def test_what_a_row_holds_tells_its_domain(tmp_path, domain):
     rows = [{name: "p", "answer": "1"} for name in ("prompt", "problem", "question")]
     rows += [{name: "p", "tests": tests} for name in ("prompt", "problem", "question")]
     assert [p.domain for p in read(tmp_path, *rows, domain=domain)] == ["math"] * 3 + ["code"] * 3
+
+
+def test_a_row_that_has_its_columns_is_read_by_them(tmp_path):
+    (problem,) = read(tmp_path, {"problem": "p", "answer": "1", "ID": "x", "Answer": "2", "Question": "q"})
+    assert (problem.id, problem.prompt, problem.answer) == ("d/1", "p", ("1",))
+    (problem,) = read(tmp_path, {"ID": "x", "Problem": "p", "Answer": "1"})
+    assert problem.id == "x"
+
+
+def test_columns_that_were_not_used_stay_in_meta(tmp_path):
+    row = {"problem": "p", "answer": "1", "query": "q", "final_answer": "one", "body": "b", "level": 5}
+    (problem,) = read(tmp_path, row)
+    assert (problem.prompt, problem.answer) == ("b\n\np", ("1",))
+    kept = {name: value for name, value in problem.meta.items() if name in row}
+    assert kept == {"query": "q", "final_answer": "one", "level": 5}
 
 
 @pytest.mark.parametrize("name", ["prompt", "problem", "question"])

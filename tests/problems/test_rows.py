@@ -94,6 +94,26 @@ def test_the_same_rows_from_every_format(tmp_path, rows):
     assert others == [first] * len(others)
 
 
+@pytest.mark.parametrize("name", [*LINES, "d.parquet", *LISTS])
+def test_structures_as_json_text_in_every_format(tmp_path, name):
+    """As a table of texts holds them."""
+    chat = [{"role": "user", "content": "p"}]
+    rows = [
+        {"prompt": chat, "answer": "2"},
+        {"messages": chat, "answer": "2"},
+        {"question": "p", "choices": ["1", "2"], "answer": "B"},
+        {"question": "p", "options": {"A": "1", "B": "2"}, "answer": "B"},
+        {"prompt": chat, "reward_model": {"ground_truth": "[0, 1]"}, "extra_info": {"index": 1}},
+        {"prompt": "p", "answer": "2", "meta": {"a": 1}, "attempts": [{"n": 2, "correct": 1}]},
+        {"question": "p", "tests": STDIN, "meta": {"a": 1}},
+    ]
+    for row in rows:
+        texts = {column: cell(value) for column, value in row.items()}
+        assert read_problems(write(tmp_path / name, [texts])) == read_problems(
+            write(tmp_path / "whole" / "d.jsonl", [row])
+        )
+
+
 def test_kinds_of_tests_side_by_side_in_parquet(tmp_path):
     """There a structure has the fields of all rows, and nulls in those that a row lacks."""
     words = {
@@ -119,6 +139,14 @@ def test_numbers_of_any_width_in_parquet(tmp_path):
     answers = pyarrow.array([27, 5], pyarrow.decimal128(9, 2))
     pyarrow.parquet.write_table(pyarrow.table({"problem": ["a", "b"], "answer": answers}), tmp_path / "d.parquet")
     assert [p.answer for p in read_problems(tmp_path / "d.parquet")] == [("27",), ("5",)]
+
+
+def test_texts_as_bytes_and_numbers_as_floats_in_parquet(tmp_path):
+    """As writers leave them that know no texts, or no whole numbers beside missing ones."""
+    table = pyarrow.table({"problem": [b"a", "\u00e9".encode()], "answer": [b"[0, 1]", b"2"], "id": [7.0, None]})
+    pyarrow.parquet.write_table(table, tmp_path / "d.parquet")
+    found = [(p.id, p.prompt, p.answer) for p in read_problems(tmp_path / "d.parquet")]
+    assert found == [("d/7", "a", ("[0, 1]",)), ("d/2", "\u00e9", ("2",))]
 
 
 def test_completions_and_traces_from_every_format(tmp_path):

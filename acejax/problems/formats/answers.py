@@ -113,10 +113,15 @@ def accepted(row: Mapping[str, Any], where: str) -> tuple[list[str], str]:
     """
     field = stated_field(row)
     raw = row.get(field)
-    if not is_stated(raw):
-        worked = _worked(row.get("solution"))
-        if worked:
-            return worked
+    solution = row.get("solution")
+    if isinstance(solution, str) and not is_stated(row.get("answer")):
+        found = final(solution)
+        if found:
+            return [found], "####"
+        if not is_stated(raw):
+            found = last_box(solution) or _only_formula(solution)
+        if found:
+            return [found], "box"
     answers: list[str | None]
     if isinstance(raw, str) and "####" in raw:
         answers, form = [final(raw)], "####"
@@ -129,22 +134,17 @@ def accepted(row: Mapping[str, Any], where: str) -> tuple[list[str], str]:
 
 def stated_field(row: Mapping[str, Any]) -> str:
     """The first column that states an answer; "answer" where none does."""
-    return next((name for name in ANSWER_FIELDS if is_stated(row.get(name))), "answer")
+    return next((name for name in ANSWER_FIELDS if is_stated(row.get(name), name)), "answer")
 
 
-def is_stated(raw: Any) -> bool:
-    return raw is not None and raw != [] and not (isinstance(raw, str) and not raw.strip())
-
-
-def _worked(solution: Any) -> tuple[list[str], str] | None:
-    """The answer that a solution ends in: after "####", in a box, or as the only thing that it says."""
-    if not isinstance(solution, str):
-        return None
-    for read, form in ((final, "####"), (last_box, "box"), (_only_formula, "formula")):
-        found = read(solution)
-        if found:
-            return [found], form
-    return None
+def is_stated(raw: Any, name: str = "answer") -> bool:
+    """Whether a column says anything. Others than `answer` hold flags and objects too, which are no answers."""
+    if isinstance(raw, str) and not raw.strip():
+        return False
+    if name == "answer":
+        return raw is not None and raw != []
+    several = raw if isinstance(raw, list) else [raw]
+    return bool(several) and None not in map(text_of, several)
 
 
 def _only_formula(solution: str) -> str | None:

@@ -10,14 +10,14 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from acejax.problems.formats.columns import ANSWER_FIELDS, is_text
-from acejax.problems.formats.common import Row, refuse
+from acejax.problems.formats.columns import ANSWER_FIELDS
+from acejax.problems.formats.common import Row, listed, refuse
 
 FIELDS = ("choices", "options")
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 COLUMNS = ("{}", "option_{}", "option {}", "op{}", "choice_{}")
 # Where the right option is named, beside the columns of any other answer.
-RIGHT = (*ANSWER_FIELDS, "answerkey", "correct", "answer_letter", "answer_idx", "answer_index", "cop", "label")
+RIGHT = (*ANSWER_FIELDS, "answerKey", "correct", "answer_letter", "answer_idx", "answer_index", "cop", "label")
 _LABELLED = re.compile(r"\s*\(?([A-Za-z])\s?[).:]\s*(.*)", re.DOTALL)
 _LABEL = re.compile(r"\(?([A-Za-z])[).:]?")
 _INLINE = re.compile(r"(?:^|[\s,;])\(?([A-Za-z])\s?[).:]\s*(.+?)(?=[\s,;]+\(?[A-Za-z]\s?[).:]|$)", re.DOTALL)
@@ -35,6 +35,7 @@ def options_of(row: Row) -> Options:
 
 
 def _of_value(value: Any) -> Options:
+    value = listed(value)
     if isinstance(value, str):
         return _of_listing(value)
     if isinstance(value, Mapping):
@@ -104,13 +105,14 @@ def _of_columns(row: Row) -> Options:
 
 def with_options(question: str, row: Row, options: Options) -> str:
     """The question with its options, unless it lists them already."""
-    listed = [re.search(rf"\b{re.escape(label)}\s?[).:}}]", question) is not None for label in options]
-    if options and all(listed) and all(text in question for text in options.values()):
+    named = [re.search(rf"\b{re.escape(label)}\s?[).:}}]", question) is not None for label in options]
+    if options and all(named) and all(text in question for text in options.values()):
         return question
     lines = [f"({label}) {text}" for label, text in options.items()]
     if not options:
         # A listing whose labels are unknown still belongs to the task.
-        lines = [row[field].strip() for field in FIELDS if is_text(row.get(field))]
+        texts = [listed(row.get(field)) for field in FIELDS]
+        lines = [text.strip() for text in texts if isinstance(text, str) and len(text.split()) > 1]
     return "\n".join([question.rstrip(), *lines]) if lines else question
 
 

@@ -1,7 +1,7 @@
 """What the columns of a row are called, and the text of its question.
 
-Data sets spell their columns in many ways (`Problem`, `Final Answer`); a column that is known by its lower-case name is
-found under any of them.
+Data sets spell their columns in many ways (`Problem`, `Final Answer`); a row without a question or an answer under a
+known name has them under one that differs in case only.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ ANSWER_FIELDS = (
     "ground_truth",
     "answers",
     "final_ans",
+    "gt_answer",
+    "gt",
+    "ans",
     "target",
 )
 # What the question is about stands before it, and belongs to the prompt: ASDiv, SVAMP, DROP, TabMWP.
@@ -37,28 +40,22 @@ INPUT_OF_INSTRUCTION = "input"
 USERS = ("user", "human")
 ASSISTANTS = ("assistant", "gpt")
 
-_SPELLED = {
-    *QUESTION_FIELDS,
-    *OTHER_QUESTION_FIELDS,
-    *CHAT_FIELDS,
-    *ANSWER_FIELDS,
-    *BEFORE_QUESTION,
-    "solution",
-    "tests",
-    "id",
-    "choices",
-    "options",
-    "correct",
-    "answerkey",
-}
+QUESTIONS = {*QUESTION_FIELDS, *OTHER_QUESTION_FIELDS, *CHAT_FIELDS}
+ANSWERS = {*ANSWER_FIELDS, "solution", "tests"}
+OTHERS = {*BEFORE_QUESTION, "id", "choices", "options"}
 
 
 def spelled(row: Row) -> Record:
-    """The row with every known column under its lower-case name, where no other column has that name already."""
+    """The row with the columns that it seems to lack, a question or an answer, under their lower-case names."""
+    missing: set[str] = set()
+    if not any(name in row for name in ANSWERS):
+        missing |= ANSWERS
+    if not any(name in row for name in QUESTIONS):
+        missing |= ANSWERS | QUESTIONS | OTHERS
     found: Record = {}
     for name, value in row.items():
         plain = name.strip().lower().replace(" ", "_")
-        known = plain in _SPELLED and plain not in row
+        known = plain in missing and plain not in row
         found[plain if known else name] = value
     return found
 
@@ -94,19 +91,29 @@ def whole_question(row: Row, where: str) -> str:
     return "\n\n".join([*parts, text])
 
 
-def has_question(row: Row) -> bool:
-    return _plain_question(row) is not None or any(row.get(field) for field in ("prompt", *CHAT_FIELDS))
+def question_parts(row: Row) -> tuple[str, ...]:
+    """The columns that `whole_question` puts into its text."""
+    used = [field for field in BEFORE_QUESTION if is_text(row.get(field))]
+    asked = _asked_in(row)
+    if asked is not None:
+        used.append(asked)
+    if asked == "instruction":
+        used.append(INPUT_OF_INSTRUCTION)
+    return tuple(used)
+
+
+def _asked_in(row: Row) -> str | None:
+    return next((field for field in (*QUESTION_FIELDS, *OTHER_QUESTION_FIELDS) if is_text(row.get(field))), None)
 
 
 def _plain_question(row: Row) -> str | None:
-    for field in (*QUESTION_FIELDS, *OTHER_QUESTION_FIELDS):
-        if not is_text(row.get(field)):
-            continue
-        given = row.get(INPUT_OF_INSTRUCTION)
-        if field == "instruction" and is_text(given):
-            return f"{row[field]}\n\n{given}"
-        return row[field]
-    return None
+    asked = _asked_in(row)
+    if asked is None:
+        return None
+    given = row.get(INPUT_OF_INSTRUCTION)
+    if asked == "instruction" and is_text(given):
+        return f"{row[asked]}\n\n{given}"
+    return row[asked]
 
 
 def _chat_question(row: Row, where: str) -> str | None:
@@ -134,6 +141,11 @@ def users_text(chat: Any, where: str, field: str, solved: bool = False) -> str:
     if words is None:
         refuse(where, field, chat, "give one message of the user, after a system message at most")
     return words
+
+
+def is_chat(value: Any) -> bool:
+    """Whether a value is a list of turns."""
+    return isinstance(value, list) and bool(value) and all(isinstance(turn, Mapping) and _role(turn) for turn in value)
 
 
 def _role(turn: Row) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Callable, Mapping
 from decimal import Decimal
@@ -82,6 +83,18 @@ def parsed_json(text: str) -> Any:
     except ValueError:
         # Python turns no text of more than 4,300 digits into an integer; Decimal does.
         return json.loads(text, parse_int=lambda digits: int(Decimal(digits)))
+
+
+def listed(value: Any) -> Any:
+    """The list or object that a text holds, as JSON or as Python writes it; any other value as it is."""
+    if not isinstance(value, str) or not value.lstrip().startswith(("[", "{")):
+        return value
+    for read in (parsed_json, ast.literal_eval):
+        try:
+            return read(value.strip())
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+    return value
 
 
 def plain(value: Any) -> str:

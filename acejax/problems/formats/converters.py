@@ -7,15 +7,13 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from acejax.problems.formats.answers import accepted, ground_truth
+from acejax.problems.formats.answers import accepted, ground_truth, is_stated, stated_field
 from acejax.problems.formats.asserts import function_suite, humaneval_suite, mbpp_suite
-from acejax.problems.formats.choices import FIELDS as OPTION_FIELDS
 from acejax.problems.formats.choices import options_of, right_option, with_options
 from acejax.problems.formats.columns import (
-    BEFORE_QUESTION,
-    CHAT_FIELDS,
-    OTHER_QUESTION_FIELDS,
+    is_text,
     question,
+    question_parts,
     users_text,
     whole_question,
 )
@@ -23,7 +21,6 @@ from acejax.problems.formats.common import Record, Row, expect, is_small, mappin
 from acejax.problems.formats.suites import packed_cases, suite
 
 LIMITS = ("time_limit_s", "memory_limit_mb")
-QUESTION_PARTS = (*OTHER_QUESTION_FIELDS, *CHAT_FIELDS, *BEFORE_QUESTION, *OPTION_FIELDS)
 MATH = ("math", "maths")
 CODE = ("code", "coding")
 MEBIBYTE = 1 << 20
@@ -43,7 +40,10 @@ def _question_and_answer(row: Row, where: str) -> Converted:
     form = "option"
     if not answers:
         answers, form = accepted(row, where)
-    return {"domain": "math", "prompt": prompt, "answer": answers}, QUESTION_PARTS, form
+    used = question_parts(row)
+    if is_stated(row.get("answer")) or not is_text(row.get("solution")):
+        used = (*used, stated_field(row))
+    return {"domain": "math", "prompt": prompt, "answer": answers}, used, form
 
 
 def _question_and_tests(row: Row, where: str) -> Converted:
@@ -55,7 +55,7 @@ def _question_and_tests(row: Row, where: str) -> Converted:
     tests, form = suite(row["tests"], where, "tests", metadata.get("func_name"), starter.get("starter_code", ""))
     record = _code(whole_question(row, where), tests) | starter
     limits = {name: row[name] for name in LIMITS if name in row}
-    return record | limits, ("starter_code", "solutions", "metadata", *LIMITS, *QUESTION_PARTS), form
+    return record | limits, ("starter_code", "solutions", "metadata", *LIMITS, *question_parts(row)), form
 
 
 def _leetcode(row: Row, where: str) -> Converted:

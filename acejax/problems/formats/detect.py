@@ -16,18 +16,20 @@ from acejax.problems.formats.choices import options_of
 from acejax.problems.formats.columns import (
     ANSWER_FIELDS,
     BEFORE_QUESTION,
+    CHAT_FIELDS,
     QUESTION_FIELDS,
+    is_chat,
     is_text,
     spelled,
 )
-from acejax.problems.formats.common import Record, Row, decoded, is_small, mapping, refuse
+from acejax.problems.formats.common import Record, Row, decoded, is_small, listed, mapping, refuse
 from acejax.problems.formats.converters import CONVERTERS
 from acejax.problems.formats.suites import is_own, suite
 from acejax.problems.problem import DOMAINS, Domain, checked_domain
 
 ID_FIELDS = ("id", "task_id", "question_id", "problem_id", "unique_id")
 # What a record holds already, and what its question was made of, is not said twice.
-TAKEN = {"meta", "attempts", "source", "tests", "solution", *QUESTION_FIELDS, *ANSWER_FIELDS, *ID_FIELDS}
+TAKEN = {"meta", "attempts", "source", "tests", "solution", "answer", *QUESTION_FIELDS, *ID_FIELDS}
 
 
 def as_record(row: Row, where: str, domain: Domain) -> Record:
@@ -35,8 +37,11 @@ def as_record(row: Row, where: str, domain: Domain) -> Record:
 
     Raises UserError, naming the field, for a row that no format fits or that cannot be judged.
     """
-    row = _without_empty_tests(spelled(row))
+    row = _without_empty_tests(_with_structures(row))
     name = _recognise(row)
+    if name in (None, *GENERAL):
+        row = spelled(row)
+        name = _recognise(row)
     if name is None:
         return _own(row, where, domain)
     record, used, answer_format = CONVERTERS[name](row, where)
@@ -60,11 +65,26 @@ def as_record(row: Row, where: str, domain: Domain) -> Record:
     return record
 
 
-def _without_empty_tests(row: Record) -> Record:
+def _with_structures(row: Row) -> Record:
+    """The row with the lists and objects that a table can only hold as text."""
+    found = dict(row)
+    for name in STRUCTURES:
+        if name in row:
+            found[name] = listed(row[name])
+    for name in ("prompt", *CHAT_FIELDS):
+        chat = listed(row.get(name))
+        if is_chat(chat):
+            found[name] = chat
+    return found
+
+
+def _without_empty_tests(row: Row) -> Record:
     """A row with an answer has no tests where it only has the column for them."""
-    if row.get("tests", True) in ({}, [], "") and _has_any(row, *ANSWER_FIELDS):
+    tests = row.get("tests")
+    holds = isinstance(tests, (str, list, Mapping)) and tests
+    if not holds and _has_any(row, *ANSWER_FIELDS):
         return {name: value for name, value in row.items() if name != "tests"}
-    return row
+    return dict(row)
 
 
 def _own(row: Record, where: str, domain: Domain) -> Record:
@@ -118,6 +138,8 @@ def _has(row: Row, *names: str) -> bool:
     return all(row.get(name) not in (None, "") for name in names)
 
 
+# Columns that may be such a text, beside chats; tests, meta and extra_info are read where they are used.
+STRUCTURES = ("choices", "options", "reward_model", "attempts", "test_list")
 # Formats that name no dataset.
 GENERAL = ("problem and tests", "problem and answer")
 
