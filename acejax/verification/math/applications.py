@@ -41,13 +41,14 @@ def functions_in(a: str, b: str) -> frozenset[str]:
     """The letters that are functions in two cleaned answers, beside those that always are."""
     if not _BEFORE_BRACKET.search(a) and not _BEFORE_BRACKET.search(b):
         return frozenset()
-    x, y = _letters(a), _letters(b)
+    x, y = letters_in(a), letters_in(b)
     likely = (x.applied | y.applied) & _LIKELY
     return (likely | x.plain | y.plain) - x.bare - y.bare
 
 
 @lru_cache(maxsize=CACHED)
-def _letters(text: str) -> _Letters:
+def letters_in(text: str) -> _Letters:
+    """What stands after each letter of a cleaned text."""
     try:
         tokens = tokenise(text, comma_is_list=False)
     except LatexError:

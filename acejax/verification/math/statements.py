@@ -109,7 +109,7 @@ def with_argument_of(node: Node, like: Node) -> Node:
     old, new = _argument(node), _argument(like)
     if old is None or new is None or old == new:
         return node
-    if node.args[0].args[0] != like.args[0].args[0] or new.value in symbols(node):
+    if node.args[0].args[0] != like.args[0].args[0] or str(new.value) in symbols(node):
         return node
     return substituted(node, old, new)
 
@@ -129,8 +129,8 @@ def is_tuple(node: Node) -> bool:
 
 
 def is_name(node: Node) -> bool:
-    """A letter, letters such as AB, f(x), or a tuple of letters: what may stand before an equals sign without saying
-    anything.
+    """A letter, letters such as AB, f(x), AB/CD, or a tuple of letters: what may stand before an equals sign without
+    saying anything.
     """
     op, args = node.op, node.args
     if op in ("sym", "text"):
@@ -141,6 +141,8 @@ def is_name(node: Node) -> bool:
         return node.value in ("abs", "max", "min") and all(map(is_name, args))
     if op == "apply":
         return all(map(_is_name_or_number, args))
+    if op == "div":  # AB/CD, dy/dx
+        return are_names(args)
     if op == "pow":  # the inverse of a function
         return args[0].op == "sym" and args[1] == MINUS_ONE
     if op == "mul":
