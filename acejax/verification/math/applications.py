@@ -2,11 +2,13 @@ r"""Which letters before a bracket are functions, and which are factors: decided
 
 * `f`, `g`, `J`, \Gamma and \zeta, with any index or primes, are always functions: f(x)+f(y) is not f(x+y).
 * Any letter before several arguments is one: u(x,y).
-* Any other letter is a function where neither answer has it without a bracket, and either it is one of h, F, G, H, P,
-\phi, \psi, \Phi, \Psi, or somewhere it stands before one plain number or letter, as in u(2) or u(x).
+* h, F, G, H, P, \phi, \psi, \Phi and \Psi are functions where somewhere one stands before one plain number or letter,
+as in P(2) or P(A), or where neither answer has it without a bracket.
+* Any other letter is a function where both hold: it stands before one plain number or letter, as in u(2) or u(x), and
+neither answer has it without a bracket.
 * Else it is a factor: x(x+1) and k(x+y) are products, and so is P(1+r) beside rP+P.
 
-The last two rules look at both answers together, because a letter cannot mean two things in them. \Gamma, \zeta, erf
+The last three rules look at both answers together, because a letter cannot mean two things in them. \Gamma, \zeta, erf
 and C(n,k) have values; any other function is opaque: equal arguments give equal values, and nothing else is known.
 """
 
@@ -41,13 +43,15 @@ def functions_in(a: str, b: str) -> frozenset[str]:
     """The letters that are functions in two cleaned answers, beside those that always are."""
     if not _BEFORE_BRACKET.search(a) and not _BEFORE_BRACKET.search(b):
         return frozenset()
-    x, y = _letters(a), _letters(b)
+    x, y = letters_in(a), letters_in(b)
     likely = (x.applied | y.applied) & _LIKELY
-    return (likely | x.plain | y.plain) - x.bare - y.bare
+    plain = x.plain | y.plain
+    return ((likely | plain) - x.bare - y.bare) | (plain & _LIKELY)
 
 
 @lru_cache(maxsize=CACHED)
-def _letters(text: str) -> _Letters:
+def letters_in(text: str) -> _Letters:
+    """What stands after each letter of a cleaned text."""
     try:
         tokens = tokenise(text, comma_is_list=False)
     except LatexError:

@@ -2,7 +2,7 @@ r"""Finds the boxed answer in a response, in one pass over the text at most.
 
 * The last balanced \boxed{} or \fbox{} after the last `</think>` is the answer. \boxed 7 is a box too.
 * Boxes with nothing but commas, `and` or `or` between them are one list: `\boxed{3}, \boxed{5}` is `3, 5`.
-* A box that is empty or holds dots is passed over where another one stands before it.
+* A box that is empty, or holds dots or the word `answer`, is passed over where another one stands before it.
 """
 
 from __future__ import annotations
@@ -15,8 +15,14 @@ _THINK_END = "</think>"
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _BARE_BOX = re.compile(r"\\boxed(?:\s+|(?=\d))(-?\d[\d.,/]*|[A-Z](?![A-Za-z]))", re.ASCII)
 _BRACES = re.compile(r"\\(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
-_PLACEHOLDER = re.compile(r"(?:\s|\\[, ]|\.|…|\\[lc]?dots|\\text\{\s?\.{0,9}\s?\}|_)*")
-_BETWEEN = re.compile(r"[\s$]*(?:,|;|(?:,\s*)?(?:and|or)\b|(?:,\s*)?\\text\s*\{\s*,?\s*(?:and|or)\s*\})[\s$]*")
+_PLACEHOLDER = re.compile(
+    r"(?:\s|\\[, ]|[._?…]|\\[lc]?dots|\\square|\\text\{[\s.]{0,9}\}"
+    r"|(?:\\text\{\s?)?(?:your |final |the )?answer(?: here)?\s?\}?$)*",
+    re.IGNORECASE,
+)
+_SPACES = r"(?:[\s$*]|\\q?quad(?![A-Za-z])|\\[,;:! ()\[\]])*"
+_AND = r"(?:and|or)\b|\\(?:text|mathrm|mbox)\s*\{\s*,?\s*(?:and|or)\s*\}"
+_BETWEEN = re.compile(rf"{_SPACES}(?:[,;]{_SPACES}(?:{_AND})?|{_AND}){_SPACES}")
 _LONGEST_BETWEEN = 40  # characters
 _LONGEST_LISTED = 2000  # characters of a box and what follows it, in a list
 

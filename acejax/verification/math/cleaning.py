@@ -92,9 +92,11 @@ _DECIMAL_COMMA = re.compile(
 )  # three digits are a thousand
 _BARE_POINT = re.compile(r"(?<=\d)\.(?=[/*+)-])", re.ASCII)
 _POWER_AND_NUMBER = re.compile(r"(?<=[\d)}])( ?\^ ?\d{1,9}) (?=\d)", re.ASCII)  # 2^6 3^5
+_ROUGHLY = r"(?:approximately|approx\.?|about|roughly)"
 _ABOUT = re.compile(
-    r"(?<=\S) ?\( ?\\approx ?([^()]{1,40})\)$|(?<=\S) ?,?\\text ?\{[, ]*(?:or|which is)? ?"
-    r"\(?(?:approximately|approx\.?|about|roughly) ?([\d.]*)\)? ?\}"
+    rf"(?<=\S) ?\( ?(?:\\approx|\\text ?\{{ ?{_ROUGHLY} ?\}}) ?([^()]{{1,40}})\)$"
+    rf"|(?<=\S) ?,?\\text ?\{{[, ]*(?:or|which is)? ?\(?{_ROUGHLY} ?([\d.]*)\)? ?\}}"
+    r"|(?<=\S) ?,?\\text ?\{ ?(?:or|i\.e\.,?) ?\} ?\\approx"
 )
 _ONGOING = re.compile(r"\.(\d{1,60})\s*(?:\.{2,}|\\[lc]?dots(?![A-Za-z]))", re.ASCII)
 _HALF_DAY = re.compile(r"(?<![A-Za-z])([aApP])\.\s?([mM])(?![A-Za-z])\.?")
@@ -188,7 +190,7 @@ def _without_shorthand(text: str) -> str:
 
 def _about(match: re.Match[str]) -> str:
     """An approximation after the exact value, as a relation to it."""
-    return rf" \approx {match[1] or match[2]}"
+    return rf" \approx {match[1] or match[2] or ''}"
 
 
 def _without_brackets(match: re.Match[str]) -> str:

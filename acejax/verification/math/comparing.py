@@ -16,7 +16,7 @@ import itertools
 from acejax.verification.math.matrices import as_matrix
 from acejax.verification.math.sets import MIRROR, same_sets
 from acejax.verification.math.signs import expansions, has_choice_of_sign, is_collection
-from acejax.verification.math.statements import as_members, is_name, is_tuple, without_remarks
+from acejax.verification.math.statements import as_members, is_name, is_tuple, with_argument_of, without_remarks
 from acejax.verification.math.tree import Node, difference, infinity, number, operators, product, symbol
 from acejax.verification.math.units import may_be_left_out, same_unit
 from acejax.verification.math.values import ratio_sign, rational_value, same_value
@@ -234,6 +234,7 @@ def _same_matrix(a: Node | None, b: Node | None) -> bool:
 def _same_relation(a: Node, b: Node) -> bool:
     if a.op != b.op:
         return _says_only(a, b) if a.op == "rel" else _says_only(b, a)
+    b = with_argument_of(b, a)
     if _same_inequality(a, b):
         return True
     if a.value != b.value or len(a.args) != len(b.args):

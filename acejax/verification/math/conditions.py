@@ -19,18 +19,20 @@ _DOMAIN = r"\\mathbb\s?\{?\s?[ZNRQC]"
 _MEMBER = rf"{_LETTERS}\s?\\in\s?{_DOMAIN}"
 _ALL = "(?:all|any|every|each|some|arbitrary)"
 _KINDS = "(?:integers?|reals?|positive|natural|constants?|nonnegative|rational|complex|whole)"
+_STATED = rf"{_LETTERS} (?:(?:is|are|being|an?|any|some|arbitrary|real) ){{0,3}}{_KINDS}\b"
 _COUNTED_FROM = r"(?<![A-Za-z\\])[nkmj]\s?(?:\\geq?(?![A-Za-z])|>=?)\s?\d{1,3}"
 _SPACE = r"\s|\\q?quad(?![A-Za-z])|\\[,;:! ]"
 _SEPARATOR = rf"(?:{_SPACE}|[,;(]){{1,6}}"
 _PAUSE = rf"(?:{_SPACE}){{0,4}}(?:[,;(]|\\q?quad(?![A-Za-z]))(?:{_SPACE}|[,;(]){{0,6}}"  # before a bare n \in Z
 _START = re.compile(
-    rf"{_PAUSE}(?={_MEMBER})|{_SEPARATOR}(?=for {_ALL}\b|for {_KINDS}\b|(?:for |where |with ){_MEMBER}"
+    rf"{_PAUSE}(?={_MEMBER}|{_STATED})|{_SEPARATOR}(?=for {_ALL}\b|for {_KINDS}\b|(?:for |where |with ){_MEMBER}"
     rf"|(?:for |where ){_COUNTED_FROM}|where\b|with [A-Za-z] |\\forall(?![A-Za-z]))"
 )
 _BUILT = re.compile(rf"\\\{{\s?([^{{}}|:]+|[^|:]+?)\s?(?::|\\mid|\|)\s?({_MEMBER}[^:|]{{0,20}}?)\s?\\\}}")
-_MARK = re.compile(r"\\forall|\\in(?![A-Za-z])|\bfor\b|\bwhere\b|\bwith\b")
+_MARK = re.compile(r"\\forall|\\in(?![A-Za-z])|\b(?:for|where|with|integers?|reals?|constants?)\b")
 _DECIDES = re.compile(
-    r"[=<>]|\\(?:leq?|geq?|neq?|lt|gt)(?![A-Za-z])|\b(?:otherwise|else|odd|even|prime|except|unless|not|and \d)\b|\bfor\b"
+    r"[=<>]|\\(?:leq?|geq?|neq?|lt|gt)(?![A-Za-z])"
+    r"|\b(?:for|otherwise|else|odd|even|prime|except|unless|not|and \d)\b"
 )
 _POSITIVE = re.compile(r"(?:_|\^)\s?\{?\s?(?:\+|>\s?0|\\geq?\s?[01])\s?\}?")
 _ARTICLE = re.compile(r"\ba (?=[a-z]{2})")

@@ -16,6 +16,7 @@ from acejax.verification.math.values import rational_value
 _MOD = re.compile(
     r"[\s,(]{0,4}(?:\\[pb]?mod(?![A-Za-z])|(?<![A-Za-z\\])modulo(?![A-Za-z])|(?<![A-Za-z\\])mod(?![A-Za-z]))"
 )
+_SPACES = re.compile(r"\\[,;:! ]|\\q?quad(?![A-Za-z])")
 _MODULUS = re.compile(r"[A-Za-z0-9^]{1,12}")
 _EQUIVALENT = re.compile(r"\\equiv(?![A-Za-z])|=")
 _BETWEEN = re.compile(r"\s*(?:,|\bor\b|\band\b)\s*")
@@ -34,7 +35,7 @@ def congruence(text: str) -> Congruence | None:
     """The congruence that a cleaned answer is, or None."""
     if "mod" not in text:
         return None
-    text = prose(text)
+    text = _SPACES.sub(" ", prose(text))
     found = list(_MOD.finditer(text))
     if len(found) != 1:
         return None

@@ -22,7 +22,9 @@ MAX_UNIT_POWER = 9
 _DIGITS = r"[0-9A-Z]*\d[0-9A-Z]*|[A-F]{2,}(?=\s*_\s*\{?\s*16)"
 _BASED = re.compile(rf"(?:\(\s*({_DIGITS})\s*\)|({_DIGITS}))\s*_\s*(?:\{{\s*\(?(\d+|[a-z]+)\)?\s*\}}|(\d+))", re.ASCII)
 _MEASURE = re.compile(
-    r"([+-]?[\d.,]+) ((?:m|s|g|h|L|N|J|W|V)(?: ?/ ?(?:m|s|h|L))?(?: ?\^ ?(?:\{ ?-?\d ?\}|\d))?)", re.ASCII
+    r"([+-]?[\d.,]+) ((?:m|s|g|h|L|N|J|W|V|k[NJWV]|kPa|[kMG]Hz|M[JW])"
+    r"(?: ?/ ?(?:m|s|h|L))?(?: ?\^ ?(?:\{ ?-?\d ?\}|\d))?)",
+    re.ASCII,
 )
 _BEFORE_LETTER = ("/", "per", "sq", "cu", "square", "cubic")  # what makes a unit of the letter after it
 _INFIX_COMMANDS = ("over", "choose")

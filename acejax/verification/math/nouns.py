@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 _MATHEMATICS = """answer arc area arrangement asymptote axes axis base bijection block case cell choice circle
-coefficient column combination complex component cone configuration coordinate corner critical cube curve cycle
-cylinder decimal denominator derivative diagonal diagram diameter digit dimension divisor edge element entry equation
-equivalence even event exponent expression face factor figure fixed form formula fraction function graph grid group
-height hexagon hyperbola hypotenuse identity image index inequality inflection input integer intersection interval
-irrational isomorphism item iteration label lattice leg length letter line list local map mapping matrices matrix
-maxima maximum median member minima minimum monomial move multiple natural node number numerator object odd operation
-order ordered orientation outcome output pair palindrome parabola parallelogram parameter part partition path pattern
-pentagon perimeter period permutation piece place plane point polygon polynomial position possibility power prime prism
-probability problem product pyramid quadrilateral quadruple quotient radii radius rational real rectangle reflection
-region remainder representation root rotation row rule sample scalar section sector segment selection sequence set shape
-side sign slope solution sphere square state step string subgroup subset subspace sum surface symmetries symmetry
-tangent term test tetrahedron theorem tile trapezoid tree trial triangle trio triple tuple turn type unknown unordered
-value variable vector vertex vertices volume way word year zero zeroes zeros"""
+coefficient column combination component cone configuration coordinate corner critical cube curve cycle cylinder
+decimal denominator derivative diagonal diagram diameter digit dimension divisor edge element entry equation
+equivalence event exponent expression face factor figure fixed form formula fraction function graph grid group height
+hexagon hyperbola hypotenuse identity image index inequality inflection input integer intersection interval isomorphism
+item iteration label lattice leg length letter line list local map mapping matrices matrix maxima maximum median member
+minima minimum monomial move multiple node number numerator object operation order ordered orientation outcome output
+pair palindrome parabola parallelogram parameter part partition path pattern pentagon perimeter period permutation
+piece place plane point polygon polynomial position possibility power prime prism probability problem product pyramid
+quadrilateral quadruple quotient radii radius rectangle reflection region remainder representation root rotation row
+rule sample scalar section sector segment selection sequence set shape side sign slope solution sphere square state
+step string subgroup subset subspace sum surface symmetries symmetry tangent term test tetrahedron theorem tile
+trapezoid tree trial triangle trio triple tuple turn type unknown unordered value variable vector vertex vertices
+volume way word year zero zeroes zeros"""
 _PEOPLE = """actor adult applicant artist athlete author babies baby baker boy brother candidate captain cashier chef
 child children citizen class classes classmate clown coach committee competitor contestant cook cousin customer dancer
 daughter doctor driver employee engineer families family fan farmer father female fireman fish fisherman flight friend
@@ -64,13 +64,16 @@ taxi teeth tent thorn throw ticket tie time tin tire token tomato tool tooth too
 tractor train trainer tram trap tray treat tree tricycle trip trophy truck trumpet tshirt tub tulip uncle unit vacation
 vaccine van vase vegetable vehicle vial video village violin virus visit vlog vote waffle wagon walk wall wallet wash
 watch watermelon wave week wheel wheelchair widget win window wire wish wood yap yard yogurt"""
-_QUALITIES = """additional adjacent all altogether apart apiece available big black blue broken brown combined
-congruent consecutive correct deep different distinct distinguishable each empty equal every extra filled french fresh
-full good gray green heavy high indistinguishable individual inner interior isosceles large left leftover little long
-longer lost mixed new nonempty nonzero old only orange original other outer own packed paid pink planted positive
-possible potted purple red regular remaining right root round same shaded short single small sold sweet tall tied
-together total unique unoccupied unshaded unsold unused used valid white whole wide wooden yellow young"""
-LINKS = frozenset(["a", "an", "the", "of", "in", "on", "at", "for", "with", "per"])  # that count nothing by themselves
+_QUALITIES = """additional adjacent all altogether apart apiece available black blue broken brown combined consecutive
+different distinct distinguishable each every extra filled french fresh gray green indistinguishable individual left
+leftover lost mixed new nonempty nonzero only orange other own packed paid pink planted possible potted purple red
+remaining right root round shaded sold sweet tied together total unique unoccupied unshaded unsold unused used white
+whole wooden yellow young"""
+# Words that count nothing by themselves: 5 positive solutions, but not 5 positive.
+_LINKS = """a an the of in on at for with per big complex congruent correct deep empty equal even full good heavy high
+inner interior irrational isosceles large little long longer natural odd old original outer positive rational real
+regular same short single small tall valid wide"""
+LINKS = frozenset(_LINKS.split())
 _KNOWN = frozenset(f"{_MATHEMATICS} {_PEOPLE} {_ANIMALS} {_THINGS} {_QUALITIES}".split())
 _ENDINGS = (("", "s"), ("s", ""), ("es", ""), ("e", ""), ("ies", "y"), ("ie", "y"))
 

@@ -3,6 +3,7 @@
 * `10/3 ≈ 3.33` is 10/3: a decimal after the exact value is dropped if it is that value, rounded or cut off. Else it
 stays, and the answer equals nothing but itself. It never takes the place of the exact value: it is not 3.33.
 * `k ∈ {1, 2, 3}` is the list of its members, and `a ∈ {5}` is 5.
+* `f(t) = t^2` is `f(x) = x^2`: the letter of the argument is bound.
 * `V_1 : V_2 = 11 : 21` is the ratio 11:21.
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
-from acejax.verification.math.tree import MINUS_ONE, Node, operators
+from acejax.verification.math.tree import MINUS_ONE, Node, mentions, operators, substituted, symbols
 from acejax.verification.math.values import rational_value, real_value
 
 MAX_NAMES = 6  # of a tuple before an equals sign
@@ -103,13 +104,33 @@ def as_members(node: Node, other: Node) -> Node:
     return group
 
 
+def with_argument_of(node: Node, like: Node) -> Node:
+    """The definition of a function with its one argument called as in another definition of it."""
+    old, new = _argument(node), _argument(like)
+    if old is None or new is None or old == new:
+        return node
+    if node.args[0].args[0] != like.args[0].args[0] or str(new.value) in symbols(node):
+        return node
+    return substituted(node, old, new)
+
+
+def _argument(node: Node) -> Node | None:
+    """x, in f(x) = x^2."""
+    if node.op != "rel" or node.value != "=" or mentions(node, "sum"):
+        return None
+    left = node.args[0]
+    if left.op != "apply" or len(left.args) != 2 or left.args[1].op != "sym":
+        return None
+    return left.args[1]
+
+
 def is_tuple(node: Node) -> bool:
     return node.op == "group" and node.value == "()"
 
 
 def is_name(node: Node) -> bool:
-    """A letter, letters such as AB, f(x), or a tuple of letters: what may stand before an equals sign without saying
-    anything.
+    """A letter, letters such as AB, f(x), AB/CD, or a tuple of letters: what may stand before an equals sign without
+    saying anything.
     """
     op, args = node.op, node.args
     if op in ("sym", "text"):
@@ -120,6 +141,8 @@ def is_name(node: Node) -> bool:
         return node.value in ("abs", "max", "min") and all(map(is_name, args))
     if op == "apply":
         return all(map(_is_name_or_number, args))
+    if op == "div":  # AB/CD, dy/dx
+        return are_names(args)
     if op == "pow":  # the inverse of a function
         return args[0].op == "sym" and args[1] == MINUS_ONE
     if op == "mul":

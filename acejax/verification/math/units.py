@@ -22,7 +22,7 @@ th st nd rd"""
 _IN_TEXT = """kelvin;ampere amp;ohm;coulomb;tesla;farad;ev electronvolt;kev;mev;gev;calorie cal;
 kilocalorie kcal;bit;byte;kb kilobyte;mb megabyte;gb gigabyte;db decibel;atm atmosphere;bar;torr;mmhg;
 angstrom;um micrometer micron;ms millisecond;us microsecond;ns nanosecond;kj kilojoule;mj;kn;kw kilowatt;
-mw megawatt;mv millivolt;ma milliamp;kpa kilopascal;mpa;khz kilohertz;mhz megahertz;ghz;rpm;cc;hectare ha;
+mw megawatt;mv millivolt;kv kilovolt;ma milliamp;kpa kilopascal;mpa;khz kilohertz;mhz megahertz;ghz;rpm;cc;hectare ha;
 tonne;ton;cup;pint pt;quart qt;teaspoon tsp;tablespoon tbsp;carat;knot;fathom;furlong;parsec pc;
 lightyear ly;au;century centuries;decade;fortnight;millennium;arcsecond;arcminute;steradian;
 dm decimeter decimetre;dl deciliter;cl centiliter;microgram mcg;wh;weber;henry;lumen;lux;candela;fps;bpm;

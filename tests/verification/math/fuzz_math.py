@@ -23,6 +23,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from acejax.verification.math import judge
+from acejax.verification.math.applications import letters_in
 from acejax.verification.math.cleaning import LatexError, normalise
 from acejax.verification.math.reading import readings
 
@@ -42,6 +43,11 @@ REFERENCES = [
     "50%",
     "B",
     r"\pm 1",
+    "f(x)+f(2)",
+    r"x \equiv 3 \pmod 7",
+    r"2n\pi, n\in\mathbb{Z}",
+    r"\frac{10}{3} \approx 3.33",
+    r"\begin{cases} x & x>0 \\ -x & x\le 0 \end{cases}",
 ]
 PIECES = st.sampled_from(
     [
@@ -82,6 +88,19 @@ PIECES = st.sampled_from(
         r"\binom",
         r"\overline",
         r"\choose",
+        r"\Gamma(",
+        r"\pmod",
+        r"\equiv",
+        r"\approx",
+        r"\forall",
+        r"\in\mathbb{Z}",
+        r"\begin{cases}",
+        r"\end{cases}",
+        r"\text{ for all }",
+        "{,}",
+        "(-1)^n",
+        r"\cos n\pi",
+        r"\boxed ",
     ]
     + [
         "sqrt",
@@ -227,10 +246,12 @@ def fuzz(minutes: float, seed: int) -> None:
         def one(text: str, reference: str) -> None:
             nonlocal checks, most, slowest
             readings.cache_clear()
+            letters_in.cache_clear()
             start = time.process_time()
             check(text, reference)
             slowest = max(slowest, (time.process_time() - start) / 5)  # of five checks
             readings.cache_clear()
+            letters_in.cache_clear()
             coverage.run(text, reference)
             checks, most = checks + 6, max(most, coverage.steps)
             assert coverage.steps <= MAX_STEPS
