@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import os
 import signal
+import stat
 import struct
 from collections.abc import Iterable, Set
 
@@ -205,8 +206,10 @@ def empty_folder(folder: str) -> None:
     """Removes all that is in a folder, however deep, however much and whatever its permissions, which become the
     owner's alone; links are not followed.
     """
-    with contextlib.suppress(OSError):  # not ours, so no program of ours could change it
-        os.chmod(folder, 0o700)
+    # Most programs leave it as it was, and a change is written to the disk.
+    if stat.S_IMODE(os.stat(folder).st_mode) != 0o700:
+        with contextlib.suppress(OSError):  # not ours, so no program of ours could change it
+            os.chmod(folder, 0o700)
     place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     above: list[str] = []  # the names of the folders between `folder` and `place`
     left = [_remove_names(place)]  # the folders still to be emptied in each of them and in `place`
