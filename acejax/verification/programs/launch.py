@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from acejax.verification.programs import confine, execute, runner
+from acejax.verification.programs import confine, execute, runner, seccomp
 
 PLACE = "acejax/verification/programs"  # of the runner's files, in our package and in what bubblewrap shows
 SHOWN = "/runner"  # where bubblewrap shows them
@@ -127,7 +127,7 @@ def _bubblewrap(site: list[str], environment: Mapping[str, str]) -> list[str]:
 
 
 def _shown(site: list[str]) -> list[str]:
-    """The options that show the system, the packages and the runner's three files inside, to read only."""
+    """The options that show the system, the packages and the runner's four files inside, to read only."""
     system = _system_paths()
     extra = {path: path for path in (*SYSTEM_FILES, "/etc/alternatives")}
     extra |= {path: _shown_at(number) for number, path in enumerate(site)}
@@ -144,7 +144,7 @@ def _shown(site: list[str]) -> list[str]:
             options += ["--ro-bind", path, path]
     for path, place in extra.items():
         options += ["--ro-bind-try", path, place]
-    for module in (runner, execute, confine):
+    for module in (runner, execute, confine, seccomp):
         file = str(module.__file__)
         options += ["--ro-bind", file, f"{SHOWN}/{PLACE}/{PurePath(file).name}"]
     return options

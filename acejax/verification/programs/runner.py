@@ -1,7 +1,7 @@
 """The process inside the sandbox: a warm interpreter that forks one keeper per program, which forks one child per test.
 
-Run as a script by `sandbox.py` with one JSON argument of settings; beside `execute.py` and `confine.py` it imports the
-standard library only. The layers, from the outside in:
+Run as a script by `sandbox.py` with one JSON argument of settings; beside `execute.py`, `confine.py` and `seccomp.py`
+it imports the standard library only. The layers, from the outside in:
 
 * the runner (warm, never runs a program's code) waits for requests and clones
 * the keeper, one per program, pid 1 of fresh user, pid, mount and ipc namespaces, forks
