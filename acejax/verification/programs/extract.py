@@ -138,15 +138,17 @@ def _closes(line: str, opening: _Fence) -> bool:
 def _kind(opening: _Fence, text: str) -> int:
     """One of the four above; 0 for a block of anything else."""
     label = _LABEL.match(opening.info)
-    word = label[1] if label else ""
+    assert label is not None  # it matches nothing too
+    word = label[1]
     if _SESSION.fullmatch(word) or _SESSION.fullmatch(opening.info):
         return SESSION
     if word and not _PYTHON.fullmatch(word):
         return 0
     beginning = _unquoted(text.lstrip()[: 4 * DEEPEST], opening.quotes)[0]
-    if beginning.startswith(_PROMPTS[0]):
-        return SESSION if word else UNLABELLED_SESSION
-    return PYTHON if word else UNLABELLED
+    session = beginning.startswith(_PROMPTS[0])
+    if word:
+        return SESSION if session else PYTHON
+    return UNLABELLED_SESSION if session else UNLABELLED
 
 
 def _program(opening: _Fence, text: str, kind: int) -> str:
@@ -162,6 +164,8 @@ def _dedented(line: str, indent: int) -> str:
     """A line without its first columns, as far as they are blank."""
     at = columns = 0
     while columns < indent and line[at : at + 1] in (" ", "\t"):
-        columns += TAB - columns % TAB if line[at] == "\t" else 1
+        columns += 1
+        if line[at] == "\t":
+            columns += -columns % TAB
         at += 1
     return line[at:]
