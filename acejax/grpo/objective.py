@@ -13,8 +13,9 @@ STD_EPSILON = 1e-6
 def group_advantages(rewards: np.ndarray, judged: np.ndarray) -> np.ndarray:
     """(S - mean) / std inside each group, with the sample standard deviation (n - 1).
 
-    rewards [N,G] are 0 or 1, judged [N,G] is false where the verifier failed. Such a sample leaves its group: it enters
-    no mean and its advantage is 0. So is that of a group with fewer than two judged samples, or with equal rewards.
+    rewards [N,G] are numbers, judged [N,G] is false where the verifier failed. Such a sample leaves its group: it
+    enters no mean and its advantage is 0. So is that of a group with fewer than two judged samples, or with equal
+    rewards.
     """
     count = judged.sum(axis=1, keepdims=True)
     kept = np.where(judged, rewards, 0.0).astype(np.float64)
@@ -22,7 +23,10 @@ def group_advantages(rewards: np.ndarray, judged: np.ndarray) -> np.ndarray:
     centred = np.where(judged, kept - mean, 0.0)
     squares = (centred**2).sum(axis=1, keepdims=True)
     std = np.sqrt(squares / np.maximum(count - 1, 1))
-    advantages = np.where(count > 1, centred / (std + STD_EPSILON), 0.0)
+    # Equal is asked of the rewards themselves: the mean of equal fractions may differ from them in its last bit.
+    most = np.where(judged, rewards, -np.inf).max(axis=1, keepdims=True)
+    least = np.where(judged, rewards, np.inf).min(axis=1, keepdims=True)
+    advantages = np.where((count > 1) & (most > least), centred / (std + STD_EPSILON), 0.0)
     return advantages.astype(np.float32)
 
 

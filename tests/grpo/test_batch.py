@@ -64,6 +64,14 @@ def test_graded_rewards_are_compared_as_they_are():
     np.testing.assert_allclose(batch.advantages[0], (rewards[0] - 0.5625) / (rewards.std(ddof=1) + 1e-6), rtol=1e-5)
 
 
+@pytest.mark.parametrize("reward", [0.1, 0.3, 1 / 3, 0.7, 1.1])
+def test_equal_grades_teach_exactly_nothing(reward):
+    """Whatever their mean rounds to: 1e-11 would have a backward pass of its own, and Adam would make it large."""
+    everything, nothing = np.ones((1, 7), bool), np.zeros((1, 7), bool)
+    batch = group_batch(np.full((1, 7), reward), everything, nothing, np.full((1, 7), 5))
+    assert not batch.advantages.any()
+
+
 def test_the_control_gives_the_same_rewards_to_other_completions():
     order = np.random.default_rng(0).permutation(12)
     batch = group_batch(REWARDS, JUDGED, TRUNCATED, LENGTHS, order=order)
