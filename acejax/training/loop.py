@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any
 
@@ -169,23 +169,48 @@ def _take_step(run: RunState, name: str, stage: Stage, data: Any, clock: Clock) 
 
 def _measure_small(run: RunState, stage: str) -> None:
     """Measures a part of every set, where the stage has come that far."""
-    host, settings = run.host, run.config.evaluation
-    due = settings.every and host.stage_step and host.stage_step % settings.every == 0
-    if not due or host.evaluated == host.generation:
-        return
-    for held_out in _still_to_measure(run, "small", stage):
-        part = HeldOut(held_out.name, held_out.prompts[: settings.small], held_out.response_tokens)
-        run.host.accuracy[held_out.name] = _measure(run, part, "small", stage)["avg"]
-    host.measuring = []
-    host.evaluated = host.generation
+    host, every = run.host, run.config.evaluation.every
+    due = every and host.stage_step and host.stage_step % every == 0
+    if due and host.evaluated != host.generation:
+        _measure(run, "small", stage)
+        host.evaluated = host.generation
 
 
 def _measure_all(run: RunState, stage: str) -> None:
     """Measures every set whole, at the boundary named after the stage before it."""
-    for held_out in _still_to_measure(run, "full", stage):
-        _measure(run, held_out, "full", stage)
-    run.host.measuring = []
+    _measure(run, "full", stage)
     run.host.measured.append(stage)
+
+
+def _measure(run: RunState, split: str, stage: str) -> None:
+    """Measures all sets, "small" or "full", with today's weights, and writes what they came to."""
+    host, settings = run.host, run.config.evaluation
+    protocol = Protocol(settings.samples, settings.temperature, settings.top_p, run.config.seed)
+    most = settings.small if split == "small" else None
+    weights = weights_to_sample(run)
+    for held_out in _still_to_measure(run, split, stage):
+        part = replace(held_out, prompts=held_out.prompts[:most])
+        record, result = evaluate(
+            weights,
+            part,
+            protocol,
+            run.sampling,
+            run.pool,
+            split=split,
+            stage=stage,
+            step=host.generation,
+            watch=lambda _, done, total: run.watch("evaluating", done, total),
+        )
+        refuse_unjudged(run, result)
+        run.records.write(record)
+        run.console.eval(record)
+        if split == "small":
+            host.accuracy[part.name] = record["avg"]
+        else:
+            count = 4 * run.config.logging.samples_per_step
+            write_samples(run, part.prompts, result, stage, host.generation, count, part.name)
+        host.measuring.append(_measurement(run, part, split, stage))
+    host.measuring = []
 
 
 def _still_to_measure(run: RunState, split: str, stage: str) -> list[HeldOut]:
@@ -196,30 +221,6 @@ def _still_to_measure(run: RunState, split: str, stage: str) -> list[HeldOut]:
 def _measurement(run: RunState, held_out: HeldOut, split: str, stage: str) -> str:
     """What the host's state calls a measurement that is done while others of the same evaluation are not."""
     return f"{split}/{stage}/{run.host.generation}/{held_out.name}"
-
-
-def _measure(run: RunState, held_out: HeldOut, split: str, stage: str) -> dict[str, Any]:
-    settings = run.config.evaluation
-    protocol = Protocol(settings.samples, settings.temperature, settings.top_p, run.config.seed)
-    record, result = evaluate(
-        weights_to_sample(run),
-        held_out,
-        protocol,
-        run.sampling,
-        run.pool,
-        split=split,
-        stage=stage,
-        step=run.host.generation,
-        watch=lambda _, done, total: run.watch("evaluating", done, total),
-    )
-    refuse_unjudged(run, result)
-    run.records.write(record)
-    run.console.eval(record)
-    if split == "full":
-        count = 4 * run.config.logging.samples_per_step
-        write_samples(run, held_out.prompts, result, stage, run.host.generation, count, held_out.name)
-    run.host.measuring.append(_measurement(run, held_out, split, stage))
-    return record
 
 
 def write_run_summary(run: RunState, ended: bool) -> list[dict[str, Any]]:
