@@ -52,19 +52,16 @@ def prune(run: Path, keep: int, boundaries: Collection[int]) -> None:
 def load_host_state(run: Path, step: int) -> dict[str, Any]:
     """The mapping that `save` was given. Raises UserError, naming the file, where it is missing or torn."""
     path = folder_of(run, step) / HOST_STATE
+    reason = "is empty or torn"
     try:
         found = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: {_broken(error)}; remove {path.parent}, and an earlier checkpoint is taken") from None
-    if not isinstance(found, dict):
-        raise UserError(f"{path}: holds no object; remove {path.parent}, and an earlier checkpoint is taken")
-    return found
-
-
-def _broken(error: Exception) -> str:
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
-    return "is empty or torn"
+        if isinstance(found, dict):
+            return found
+    except OSError as error:
+        reason = error.strerror or str(error)
+    except ValueError:
+        pass
+    raise UserError(f"{path}: {reason}; remove {path.parent}, and an earlier checkpoint is taken")
 
 
 def restore(run: Path, step: int, params: Any, optimizer_state: Any) -> tuple[Params, Any]:

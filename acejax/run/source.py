@@ -8,7 +8,6 @@ orbax folder is the same without a run: config.json, tokenizer, and `state` with
 from __future__ import annotations
 
 import dataclasses
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from acejax.policy.config import PolicyConfig
 from acejax.policy.folder import OnBytes, copy_tokenizer
 from acejax.policy.transformer import Layer, Params, Weight, declare, shardings
 from acejax.run.checkpoint import STATE, folder_of, load_host_state, steps
+from acejax.run.records import read_summary
 
 
 @dataclass(frozen=True)
@@ -134,10 +134,8 @@ def _step_of(run: Path, mark: str) -> int:
 
 def _best_step(run: Path, have: list[int]) -> int:
     """The step of the highest held-out avg@k, the mean over all evaluation sets, among those that have a checkpoint."""
-    path = run / "summary.json"
-    entries = json.loads(path.read_text()) if path.exists() else []
     averages: dict[int, list[float]] = {}
-    for entry in entries:
+    for entry in read_summary(run):
         if entry["step"] in have and entry["avg"] is not None:
             averages.setdefault(entry["step"], []).append(entry["avg"])
     if not averages:

@@ -16,6 +16,7 @@ from acejax.mesh import TRAINING, make_mesh
 from acejax.policy import port
 from acejax.policy.folder import OnBytes, Tensor, read_json, write_folder
 from acejax.policy.transformer import Params
+from acejax.run.records import read_summary
 from acejax.run.source import Source, resolve, write_orbax
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -113,13 +114,14 @@ def _base_model(source: Source) -> str | None:
 def _measured(run: Path) -> list[str]:
     """The lines of summary.json and environment.json."""
     lines = []
-    if (run / "summary.json").exists():
+    entries = read_summary(run)
+    if entries:
         lines += [
             "",
             "| stage | domain | k | avg@k | 95% interval | pass@k | problems |",
             "|---|---|---|---|---|---|---|",
         ]
-        for entry in json.loads((run / "summary.json").read_text()):
+        for entry in entries:
             interval = f"{entry['avg_low']:.3f} to {entry['avg_high']:.3f}"
             measures = f"{entry['avg']:.3f} | {interval} | {entry['pass']:.3f}"
             place = f"{entry['stage']} | {entry['domain']} | {entry['k']}"
