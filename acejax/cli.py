@@ -26,7 +26,6 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
-    help=__doc__.split(".")[0] if __doc__ else "",
 )
 
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="A run's configuration.")]

@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 import pydantic
 
+# Among a stage's rewards: the verifier of the problem's domain. Any other name is a module:function.
+OURS = "verifier"
 PositiveInt = typing.Annotated[int, pydantic.Field(ge=1)]
 Share = typing.Annotated[float, pydantic.Field(ge=0, le=1)]
 Positive = typing.Annotated[float, pydantic.Field(gt=0)]
@@ -174,7 +176,7 @@ class GrpoStage(StageBase):
     def _name_rewards(cls, rewards: dict[str, float] | None) -> dict[str, float] | None:
         for name in rewards or ():
             module, _, function = name.partition(":")
-            if name != "verifier" and not (module and function):
+            if name != OURS and not (module and function):
                 raise ValueError(f"'{name}' is no reward; write 'verifier' or module:function")
         if rewards is not None and not any(rewards.values()):
             raise ValueError("no reward has a weight; give at least one that is not 0, or null")
@@ -188,7 +190,7 @@ class GrpoStage(StageBase):
         return self.group_size
 
     def reward_names(self) -> list[str]:
-        return [name for name in self.rewards or () if name != "verifier"]
+        return [name for name in self.rewards or () if name != OURS]
 
 
 Stage = typing.Annotated[SftStage | GrpoStage, pydantic.Field(discriminator="kind")]

@@ -11,7 +11,7 @@ import difflib
 import re
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,21 +48,11 @@ _Loader.add_implicit_resolver(
 )
 
 Origins = dict[str, str]
-
-
 Config = typing.TypeVar("Config", bound=Strict)
 
 
-@typing.overload
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> tuple[RunConfig, Origins]: ...
-
-
-@typing.overload
-def load_config(path: str | Path, overrides: Sequence[str], kind: type[Config]) -> tuple[Config, Origins]: ...
-
-
-def load_config(path: str | Path, overrides: Sequence[str] = (), kind: type[Strict] = RunConfig) -> tuple[Any, Origins]:
-    """Reads `path`, the files that it extends, and `overrides` ("a.b=value", the value in YAML), as a `kind`.
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> tuple[RunConfig, Origins]:
+    """Reads `path`, the files that it extends, and `overrides` ("a.b=value", the value in YAML).
 
     Returns the configuration and, for each dotted key that was set, where ("file:line" or "command line"); the rest are
     defaults. Raises UserError for a missing file, malformed YAML, an unknown key (with the nearest name) or a wrong
@@ -83,7 +73,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), kind: type[Stri
     _drop_nulls(tree, "stages")
     if isinstance(tree.get("evaluation"), dict):
         _drop_nulls(tree["evaluation"], "sets")
-    return _validated(tree, origins, kind), origins
+    return _validated(tree, origins, RunConfig), origins
 
 
 def _check_stage(tree: Mapping[str, Any], nested: Mapping[str, Any], text: str) -> None:
@@ -95,9 +85,14 @@ def _check_stage(tree: Mapping[str, Any], nested: Mapping[str, Any], text: str) 
     for name, change in changes.items():
         if name in have or (isinstance(change, dict) and "kind" in change):
             continue
-        near = difflib.get_close_matches(str(name), list(have), n=1, cutoff=0.5)
-        hint = f"did you mean '{near[0]}'?" if near else f"the stages are {', '.join(have)}"
+        hint = _instead(str(name), have) or f"the stages are {', '.join(have)}"
         raise UserError(f"override '{text}': there is no stage '{name}'; {hint}")
+
+
+def _instead(name: str, known: Iterable[str], above: Sequence[str] = ()) -> str:
+    """The question whether the nearest known name below the keys `above` was meant; empty where none is near."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"did you mean '{'.'.join([*above, *near])}'?" if near else ""
 
 
 def _drop_nulls(tree: dict[str, Any], key: str) -> None:
@@ -232,10 +227,7 @@ def _hint(location: Sequence[str], full: Sequence[int | str], kind: type[Strict]
     others = [option for option in _options(above) if option is not own and location[-1] in option.model_fields]
     if "kind" in names and others:
         return f"it belongs to kind {_tag(others[0])}, and this is of kind {_tag(own)}"
-    near = difflib.get_close_matches(location[-1], names, n=1, cutoff=0.5)
-    if near:
-        return f"did you mean '{'.'.join([*location[:-1], near[0]])}'?"
-    return f"the keys here are {', '.join(names)}"
+    return _instead(location[-1], names, location[:-1]) or f"the keys here are {', '.join(names)}"
 
 
 def _walk(location: Sequence[int | str], kind: Any) -> tuple[list[str], Any]:

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from acejax.config import OURS
+
 Outcome = Literal["correct", "wrong", "unjudged"]
-OURS = "verifier"  # among weights: the verifier of the problem's domain; every other name is a reward's module:function
 
 
 @dataclass(frozen=True)
