@@ -39,6 +39,7 @@ from acejax.mesh import TRAINING, make_mesh
 from acejax.policy.config import PolicyConfig, Rope
 from acejax.policy.transformer import initialise, sampling_weights
 from acejax.sampling.decode import Settings, sample
+from acejax.training.lowerings import Lowerings
 
 SEED = 0
 FLOOR = 0.7  # of the peer's time, at most
@@ -47,7 +48,6 @@ PROMPTS, GROUP, PROMPT, RESPONSE = 4, 8, 16, 24
 VOCABULARY, PAD, BEGIN = 256, 0, 1
 NEVER = VOCABULARY  # an end token that nobody can draw
 RATE, CLIP = 1e-4, 1.0
-LOWERING = "/jax/core/compile/jaxpr_to_mlir_module_duration"  # jax's own name of the event
 CONFIG = PolicyConfig(
     model_type="qwen2",
     vocab=VOCABULARY,
@@ -86,17 +86,11 @@ def turns(asked: Connection, finish: Callable[[], object]) -> Iterator[None]:
     `finish` waits for the devices. Sends a word when nothing is left to compile; then, for each number of steps asked
     for, the median of the seconds that one took; and at the end the number of lowerings since the word.
     """
-    lowered: list[str] = []
-
-    def heard(event: str, duration_secs: float, **_: str | int) -> None:
-        if event == LOWERING:
-            lowered.append(event)
-
-    jax.monitoring.register_event_duration_secs_listener(heard)
+    lowerings = Lowerings()
     for _ in range(WARM):
         yield
     finish()
-    lowered.clear()
+    before = lowerings.count
     asked.send("ready")
     while (steps := asked.recv()) is not None:
         yield
@@ -108,7 +102,7 @@ def turns(asked: Connection, finish: Callable[[], object]) -> Iterator[None]:
             finish()
             taken.append(time.perf_counter() - began)
         asked.send(statistics.median(taken))
-    asked.send(len(lowered))
+    asked.send(lowerings.count - before)
 
 
 def ours(asked: Connection) -> None:

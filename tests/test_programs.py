@@ -12,8 +12,8 @@ from acejax.grpo.update import Optimizer, compile_micro_batches, initial_state, 
 from acejax.mesh import TRAINING
 from acejax.policy.transformer import sampling_weights
 from acejax.sampling.decode import Settings, sample
+from acejax.training.lowerings import EVENT
 
-LOWERED = "/jax/core/compile/jaxpr_to_mlir_module_duration"
 OPTIMIZER = Optimizer(0.9, 0.999, 1e-8, 0.0, 1.0)
 SETTINGS = Settings(group=2, prompt=8, response=8, chunk=4, stop_ids=(7,))
 
@@ -24,7 +24,7 @@ def lowered():
     names = []
 
     def listen(event, _, **about):
-        if event == LOWERED:
+        if event == EVENT:
             names.append(about.get("fun_name", "?"))
 
     jax.monitoring.register_event_duration_secs_listener(listen)
