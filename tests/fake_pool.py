@@ -1,8 +1,15 @@
-"""A verification pool without processes: a function decides, at once or when it is told to."""
+"""A verification pool without processes, in which a function decides, at once or when it is told to; and prompts of one
+letter a token to sample from.
+"""
 
 from collections import Counter
 from concurrent.futures import Future
 
+import numpy as np
+from tiny import CONFIG, one_device
+
+from acejax.problems.problem import Problem
+from acejax.rollout import Prompt, SamplingSetup
 from acejax.verification.verdict import Verdict
 
 
@@ -33,3 +40,35 @@ class FakePool:
 
     def stats(self):
         return dict(self.counts)
+
+
+class Letters:
+    """A tokenizer of one letter a token."""
+
+    def decode(self, ids):
+        return "".join(chr(48 + number) for number in ids)
+
+
+SETUP = SamplingSetup(
+    config=CONFIG,
+    mesh=one_device(),
+    tokenizer=Letters(),
+    stop_ids=(7, 20, 33, 41, 52),
+    pad_id=7,
+    prompt_tokens=12,
+    slots=16,
+    chunk=8,
+    dtype="float32",
+)
+PROMPTS = [
+    Prompt(
+        Problem(f"p{number}", "math", "?", answer=("1",), meta={"difficulty": number % 2 + 1}),
+        "?",
+        tuple(np.random.default_rng(number).integers(0, 60, 3 + number).tolist()),
+    )
+    for number in range(6)
+]
+
+
+def even(problem, response):
+    return ("correct", "ok") if len(response) % 2 == 0 else ("wrong", "mismatch")

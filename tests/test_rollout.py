@@ -1,48 +1,15 @@
 """The one door between sampling and verification, with a pool that only pretends."""
 
-import numpy as np
 import pytest
-from fake_pool import FakePool
+from fake_pool import PROMPTS, SETUP, FakePool, Letters, even
 from tiny import CONFIG, one_device, random_params
 
 from acejax.errors import UserError
 from acejax.mesh import SAMPLING
-from acejax.problems.problem import Problem
-from acejax.rollout import Prompt, SamplingSetup, rollout
+from acejax.rollout import rollout
 from acejax.sampling.decode import Settings, sample
 
-
-class Letters:
-    """A tokenizer of one letter a token."""
-
-    def decode(self, ids):
-        return "".join(chr(48 + number) for number in ids)
-
-
-SETUP = SamplingSetup(
-    config=CONFIG,
-    mesh=one_device(),
-    tokenizer=Letters(),
-    stop_ids=(7, 20, 33, 41, 52),
-    pad_id=7,
-    prompt_tokens=12,
-    slots=16,
-    chunk=8,
-    dtype="float32",
-)
-PROMPTS = [
-    Prompt(
-        Problem(f"p{number}", "math", "?", answer=("1",), meta={"difficulty": number % 2 + 1}),
-        "?",
-        tuple(np.random.default_rng(number).integers(0, 60, 3 + number).tolist()),
-    )
-    for number in range(6)
-]
 HOW = {"group": 4, "response_tokens": 20, "temperature": 0.7, "seed": 1, "generation": 2, "stage": "s"}
-
-
-def even(problem, response):
-    return ("correct", "ok") if len(response) % 2 == 0 else ("wrong", "mismatch")
 
 
 def run(pool, watch=lambda *_: None, **more):

@@ -1,8 +1,7 @@
 """A measurement with a pool that only pretends: its record, and what it depends on."""
 
 import pytest
-from fake_pool import FakePool
-from test_rollout import PROMPTS, SETUP, even
+from fake_pool import PROMPTS, SETUP, FakePool, even
 from tiny import one_device, random_params
 
 from acejax.evaluation.evaluate import EVALUATION_STEP, HeldOut, Protocol, evaluate

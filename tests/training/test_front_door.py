@@ -5,21 +5,15 @@ import shutil
 
 import numpy as np
 import pytest
-from test_run import run, same, weights
+from runs import TINY, run, same, weights
 
 from acejax.policy.folder import open_safetensors, write_tensors
 from acejax.run.records import read_metrics, read_samples
 
-CONFIG = """
-output: {output}
-policy:
-  architecture:
-    {{hidden_size: 32, intermediate_size: 64, num_hidden_layers: 2, num_attention_heads: 4, num_key_value_heads: 2}}
-  prompt_style: builtin
-  prompt_tokens: 48
-mesh: {{fsdp: 4, tensor: 2}}
+CONFIG = (
+    TINY
+    + """
 sampling: {{slots: 16, chunk: 8}}
-update: {{rows: 8, row_tokens: 96}}
 verification: {{workers: 1}}
 logging: {{samples_per_step: 9, tensorboard: false}}
 stages:
@@ -31,6 +25,7 @@ evaluation:
   sets:
     shared: {{response_tokens: 16, problems: [{{path: {problems}, count: 2}}]}}
 """
+)
 
 
 @pytest.fixture(scope="module")

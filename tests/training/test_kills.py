@@ -8,7 +8,7 @@ import sys
 
 import pytest
 import same_run
-from test_run import CONFIG
+from runs import CONFIG
 
 KILLS = int(os.environ.get("ACEJAX_KILLS", "25"))
 SEED = 0

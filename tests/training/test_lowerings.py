@@ -4,7 +4,7 @@ from pathlib import Path
 
 import jax
 import pytest
-from test_run import run
+from runs import run
 
 from acejax.run.records import Records
 from acejax.training.curriculum import HostState

@@ -3,20 +3,14 @@ it.
 """
 
 import pytest
-from test_run import run
+from runs import TINY, run
 
 from acejax.run.records import read_metrics, read_samples
 
-CONFIG = """
-output: {output}
-policy:
-  architecture:
-    {{hidden_size: 32, intermediate_size: 64, num_hidden_layers: 2, num_attention_heads: 4, num_key_value_heads: 2}}
-  prompt_style: builtin
-  prompt_tokens: 48
-mesh: {{fsdp: 4, tensor: 2}}
+CONFIG = (
+    TINY
+    + """
 sampling: {{slots: 16, chunk: 8, stop_ids: {stops}}}
-update: {{rows: 8, row_tokens: 96}}
 verification: {{workers: 1, reward_deadline_s: {deadline}}}
 logging: {{samples_per_step: 16}}
 stages:
@@ -24,6 +18,7 @@ stages:
     {{kind: grpo, domain: math, steps: 2, learning_rate: 1e-3, prompts_per_step: 4, group_size: 4, response_tokens: 16,
       problems: [{{builtin: math, count: 20, difficulties: [1]}}], rewards: {rewards}}}
 """
+)
 # Every eighth token ends a response: what is cut off would earn nothing, whatever a reward says.
 STOPS = list(range(5, 596, 8))
 MODULE = """

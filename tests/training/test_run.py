@@ -8,17 +8,13 @@ import signal
 from pathlib import Path
 from types import SimpleNamespace
 
-import jax
-import numpy as np
 import pytest
 import same_run
 import yaml
+from runs import CONFIG, run, same, weights
 
-from acejax import cli
 from acejax.config_files import load_config
 from acejax.evaluation.evaluate import HeldOut
-from acejax.mesh import TRAINING, make_mesh
-from acejax.policy import port
 from acejax.problems.tokenizer import load_tokenizer
 from acejax.run import checkpoint
 from acejax.run.records import Records, read_metrics, read_samples
@@ -27,59 +23,6 @@ from acejax.training import loop
 from acejax.training.curriculum import HostState
 from acejax.training.state import RunState
 from acejax.verification.pool import VerificationPool
-
-CONFIG = """
-output: {output}
-policy:
-  architecture:
-    {{hidden_size: 32, intermediate_size: 64, num_hidden_layers: 2, num_attention_heads: 4, num_key_value_heads: 2}}
-  prompt_style: builtin
-  prompt_tokens: 48
-mesh: {{fsdp: 4, tensor: 2}}
-sampling: {{slots: 16, chunk: 8}}
-update: {{rows: 8, row_tokens: 96}}
-verification: {{workers: 1, time_limit_s: 2}}
-checkpoints: {{every: 2, keep: 2, export: float32}}
-stages:
-  warm:
-    {{kind: sft, steps: 3, learning_rate: 3e-3, prompts_per_step: 8, response_tokens: 48,
-      traces: [{{builtin: math, count: 40}}]}}
-  math:
-    {{kind: grpo, domain: math, steps: 3, learning_rate: 1e-3, prompts_per_step: 4, group_size: 4, response_tokens: 16,
-      problems: [{{builtin: math, count: 20, difficulties: [1]}}]}}
-  code:
-    {{kind: grpo, domain: code, steps: 1, learning_rate: 1e-3, prompts_per_step: 4, group_size: 4, response_tokens: 16,
-      problems: [{{builtin: code, count: 20, difficulties: [1]}}]}}
-evaluation:
-  samples: 4
-  every: 2
-  small: 4
-  sets:
-    math: {{response_tokens: 16, problems: [{{builtin: math, split: heldout, count: 6}}]}}
-    code: {{response_tokens: 16, problems: [{{builtin: code, split: heldout, count: 6}}]}}
-"""
-
-
-def run(*arguments: str) -> int:
-    """The command line in this process, so that runs share compiled programs. Returns the exit code."""
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as end:
-        patch.setattr("sys.argv", ["acejax", *arguments])
-        cli.main()
-        raise SystemExit(0)
-    return int(end.value.code or 0)
-
-
-def weights(folder: Path | str) -> dict[str, np.ndarray]:
-    source = resolve(str(folder))
-    config = port.read_config(source.folder)
-    params = source.load(config, make_mesh(1, 1, jax.devices()[:1]), TRAINING)
-    return {name: tensor.read(...) for name, tensor in port.unload_params(params, config).items()}
-
-
-def same(got: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
-    assert got.keys() == expected.keys()
-    for name in expected:
-        np.testing.assert_array_equal(got[name], expected[name], err_msg=name)
 
 
 @pytest.fixture(scope="module")
@@ -380,7 +323,7 @@ def test_config_prints_every_value_with_its_origin(base, capsys):
 def test_the_identity_of_a_run_ignores_what_may_change(base):
     _, path = base
     identity = load_config(path)[0].identity()
-    for same in (
+    for free in (
         "output=b",
         "mesh.tensor=1",
         "verification.workers=9",
@@ -388,7 +331,7 @@ def test_the_identity_of_a_run_ignores_what_may_change(base):
         "stages.math.steps=9",
         "evaluation.every=7",
     ):
-        assert load_config(path, [same])[0].identity() == identity
+        assert load_config(path, [free])[0].identity() == identity
     for other in (
         "seed=1",
         "stages.math.learning_rate=2e-3",

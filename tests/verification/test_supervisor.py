@@ -6,26 +6,11 @@ import subprocess
 from multiprocessing import Pipe
 
 import pytest
+from pool_settings import SETTINGS
 
 from acejax.verification.crew import NEVER, Crew, Slot, Task
 from acejax.verification.supervisor import MAX_FAILED_STARTS, Supervisor, _users_world
-from acejax.verification.verifier import Settings
 from acejax.verification.wire import Order, contents_of, order_of, pack
-
-SETTINGS = Settings(
-    folder="",
-    workers=2,
-    rewards=(),
-    require_think_end=True,
-    time_limit_s=1.0,
-    memory_limit_mb=512,
-    math_deadline_s=5.0,
-    reward_deadline_s=60.0,
-    unsafe=False,
-    backend=None,
-    recycle_after=10,
-    recycle_mb=1024,
-)
 
 
 def supervisor_that_tells(monkeypatch):

@@ -1,34 +1,23 @@
 """The table of verifiers: what the pool, the supervisor and the workers learn from it."""
 
+import dataclasses
 import subprocess
 import sys
 
 import pytest
+from pool_settings import SETTINGS
 from processes import BOUND_S
 
 from acejax.errors import UserError
 from acejax.problems.problem import DOMAINS, Problem
 from acejax.verification import worker as worker_module
 from acejax.verification.pool import VerificationPool
-from acejax.verification.verifier import Finding, Settings, Verifier
+from acejax.verification.verifier import Finding, Verifier
 from acejax.verification.verifiers import VERIFIERS, reward_verifier, verifier_named
 from acejax.verification.wire import Order, contents_of, order_of, pack, reordered
 from acejax.verification.worker import Worker
 
-SETTINGS = Settings(
-    folder="",
-    workers=1,
-    rewards=(),
-    require_think_end=True,
-    time_limit_s=2.0,
-    memory_limit_mb=512,
-    math_deadline_s=5.0,
-    reward_deadline_s=60.0,
-    unsafe=False,
-    backend=None,
-    recycle_after=10,
-    recycle_mb=1024,
-)
+ALONE = dataclasses.replace(SETTINGS, workers=1, time_limit_s=2.0)
 
 
 def test_each_domain_has_one_verifier():
@@ -43,10 +32,10 @@ def test_deadlines():
     slow = Problem("c", "code", "q", tests={"kind": "stdin", "cases": cases}, time_limit_s=10.0)
     script = Problem("c", "code", "q", tests={"kind": "script", "script": "", "entry_point": "f"})
     deadline_s = VERIFIERS["code"].deadline_s
-    assert [deadline_s(one, SETTINGS) for one in (program, slow, script)] == [84.0, 180.0, 66.0]
+    assert [deadline_s(one, ALONE) for one in (program, slow, script)] == [84.0, 180.0, 66.0]
     math = Problem("m", "math", "q", answer=("1",))
-    assert VERIFIERS["math"].deadline_s(math, SETTINGS) == 5.0
-    assert reward_verifier("a:f").deadline_s(math, SETTINGS) == 60.0
+    assert VERIFIERS["math"].deadline_s(math, ALONE) == 5.0
+    assert reward_verifier("a:f").deadline_s(math, ALONE) == 60.0
 
 
 def test_a_domain_without_a_verifier_is_refused():
@@ -115,7 +104,7 @@ def counting(monkeypatch):
         "fresh": Verifier(dict, lambda *_: 1.0, lambda *_: judge, remembers=False),
     }
     monkeypatch.setattr(worker_module, "verifier_named", verifiers.__getitem__)
-    worker = Worker(Wire(), SETTINGS)
+    worker = Worker(Wire(), ALONE)
 
     def ask(response, name="kept", task=b'{"answer": "4"}', alone=False):
         answer = worker.answer(pack(Order(0, name, alone=alone), task, response.encode()))
