@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from acejax import __version__
-from acejax.config import MEMORY_LIMIT_MB, TIME_LIMIT_S
 from acejax.config_files import dump_yaml, load_config
+from acejax.defaults import MEMORY_LIMIT_MB, TIME_LIMIT_S
 from acejax.errors import UserError
 from acejax.heap import keep_freed_memory
 from acejax.progress import progress_bar
@@ -101,20 +101,13 @@ def verify(
     from acejax.verification.verify import summary
     from acejax.verification.verify import verify as verify_file
 
-    pool = VerificationPool(
-        workers,
-        rewards=[reward] if reward else [],
-        require_think_end=require_think_end,
-        time_limit_s=time_limit_s,
-        memory_limit_mb=memory_limit_mb,
-        unsafe=unsafe,
-    )
-    options = {
+    options: dict[str, Any] = {
         "require_think_end": require_think_end,
         "time_limit_s": time_limit_s,
         "memory_limit_mb": memory_limit_mb,
         "unsafe": unsafe,
     }
+    pool = VerificationPool(workers, rewards=[reward] if reward else [], **options)
     weights = {reward: 1.0} if reward else None
     with pool, progress_bar("verify") as progress:
         counts, kept = verify_file(problems, completions, output, pool, workers, progress, weights, options)

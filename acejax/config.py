@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 import pydantic
 
-# Among a stage's rewards: the verifier of the problem's domain. Any other name is a module:function.
-OURS = "verifier"
+from acejax.defaults import MEMORY_LIMIT_MB, OURS, TIME_LIMIT_S
+
 PositiveInt = typing.Annotated[int, pydantic.Field(ge=1)]
 Share = typing.Annotated[float, pydantic.Field(ge=0, le=1)]
 Positive = typing.Annotated[float, pydantic.Field(gt=0)]
@@ -230,8 +230,6 @@ class Update(Strict):
 
 
 # Of one test of a program, where neither its problem nor the configuration says otherwise.
-TIME_LIMIT_S = 6.0  # seconds of CPU time
-MEMORY_LIMIT_MB = 512  # MiB
 
 
 class Verification(Strict):

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
 
+from acejax.verification.programs import confine
 from acejax.verification.verifier import Settings, World
 from acejax.verification.wire import Order, pack
 
@@ -55,14 +56,6 @@ class Slot:
         """Whether a message is of the task it holds, or of none; a process forked in a reward may answer twice."""
         number = message.get("number")
         return number is None or (self.task is not None and self.task.order.number == number)
-
-    def resident_bytes(self) -> int:
-        try:
-            with open(f"/proc/{self.process.pid}/statm") as line:
-                pages = int(line.read().split()[1])
-        except OSError:
-            return 0
-        return pages * os.sysconf("SC_PAGESIZE")
 
 
 class Crew:
@@ -171,4 +164,4 @@ class Crew:
             return False
         if slot.judged >= self._settings.recycle_after:
             return True
-        return slot.resident_bytes() > self._settings.recycle_mb << 20
+        return confine.resident_bytes(slot.process.pid) > self._settings.recycle_mb << 20

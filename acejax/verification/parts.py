@@ -7,7 +7,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
-from acejax.verification.verdict import OURS, Verdict, combined
+from acejax.defaults import OURS
+from acejax.verification.verdict import Verdict, combined
 
 
 @dataclass(eq=False)

@@ -27,14 +27,15 @@ from concurrent.futures import Future, InvalidStateError
 from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from acejax.config import MEMORY_LIMIT_MB, TIME_LIMIT_S, Verification
+from acejax.config import Verification
+from acejax.defaults import MEMORY_LIMIT_MB, OURS, TIME_LIMIT_S
 from acejax.errors import UserError
 from acejax.problems.problem import Problem
 from acejax.verification.parts import Asked, Pending
-from acejax.verification.verdict import OURS, Verdict
-from acejax.verification.verifier import Settings, Verifier
+from acejax.verification.verdict import Verdict
+from acejax.verification.verifier import Backend, Settings, Verifier
 from acejax.verification.verifiers import VERIFIERS, reward_verifier
 from acejax.verification.wire import Order, pack
 
@@ -71,7 +72,7 @@ class VerificationPool:
         math_deadline_s: float = 5.0,
         reward_deadline_s: float = 60.0,
         unsafe: bool = False,
-        backend: Literal["bubblewrap", "rlimits"] | None = None,
+        backend: Backend | None = None,
         recycle_after: int = 5000,
         recycle_mb: int = 1024,
     ) -> None:

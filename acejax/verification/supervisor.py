@@ -316,8 +316,8 @@ def _users_world(parent: Connection, parent_pid: int) -> bytes:
 
 
 def main() -> None:
-    confine.libc.prctl(confine.PR_SET_DUMPABLE, 0, 0, 0, 0)
-    confine.libc.prctl(confine.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    confine.prctl(confine.PR_SET_DUMPABLE, 0)
+    confine.prctl(confine.PR_SET_CHILD_SUBREAPER, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end)
     handle, parent_pid = int(sys.argv[1]), int(sys.argv[2])

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from acejax.config import OURS
+from acejax.defaults import OURS
 
 Outcome = Literal["correct", "wrong", "unjudged"]
 

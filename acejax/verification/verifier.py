@@ -16,6 +16,8 @@ from acejax.verification.verdict import Outcome
 # What a worker process sees: next to nothing of the environment, since generated programs run close by, or what the
 # trainer sees (environment, working directory, module path), since a user's code may call out or import anything.
 World = Literal["bare", "user"]
+Backend = Literal["bubblewrap", "rlimits"]  # of the sandbox
+WALL_FACTOR = 3  # seconds of wall time that a test of a program may take for each second of its CPU limit
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Settings:
     math_deadline_s: float
     reward_deadline_s: float
     unsafe: bool
-    backend: Literal["bubblewrap", "rlimits"] | None
+    backend: Backend | None
     recycle_after: int
     recycle_mb: int
 

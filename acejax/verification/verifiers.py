@@ -10,10 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 from acejax.problems.problem import Problem
-from acejax.verification.verifier import Judge, Settings, Verifier
+from acejax.verification.verifier import WALL_FACTOR, Judge, Settings, Verifier
 
 PROGRAM_SLACK_S = 60.0  # on top of the limits of all tests of a program, before its worker counts as hung
-WALL_FACTOR = 3  # seconds of wall time that a test may take for each second of its CPU limit
 
 Notice = Callable[[str], None]
 

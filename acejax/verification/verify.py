@@ -6,6 +6,7 @@ Beside the verdicts stands a fingerprint of all that they follow from; verdicts 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import sys
@@ -92,8 +93,8 @@ def verify(
         file.truncate(end)
         file.seek(0, os.SEEK_END)
         progress(done, len(keys))
-        rest = (one for number, (_, one) in enumerate(read_completions(completions)) if number >= done)
-        tasks = ((known[one.problem_id], one.sample, one.response) for one in rest)
+        rest = itertools.islice(read_completions(completions), done, None)
+        tasks = ((known[one.problem_id], one.sample, one.response) for _, one in rest)
         for number, verdict in enumerate(verdicts(pool, tasks, workers, weights), done + 1):
             file.write(json.dumps(verdict.to_record()).encode() + b"\n")
             file.flush()

@@ -96,11 +96,13 @@ class Worker:
         answer, reason = judge.extract(response)
         if answer is None:
             return Finding("wrong", reason)
+        if not verifier_named(name).remembers:
+            return judge.judge(json.loads(task), answer, alone)
         key = (name, hashlib.sha256(task).digest(), answer)
         if key in self.memo and not alone:
             return self.memo[key]
         finding = judge.judge(json.loads(task), answer, alone)
-        if verifier_named(name).remembers and not finding.close_call:
+        if not finding.close_call:
             self.remember(key, finding)
         return finding
 
@@ -124,18 +126,10 @@ def _enter_world(message: bytes) -> None:
     sys.path[:] = world["path"]
 
 
-def _limit_memory() -> None:
-    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-    soft = MEMORY_BYTES
-    if hard != resource.RLIM_INFINITY:
-        soft = min(hard, soft)
-    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
-
-
 def main() -> None:
     # The supervisor's end takes us along; no debugger, and no program under our user id, may read our memory.
-    confine.libc.prctl(confine.PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    confine.libc.prctl(confine.PR_SET_DUMPABLE, 0, 0, 0, 0)
+    confine.prctl(confine.PR_SET_PDEATHSIG, signal.SIGKILL)
+    confine.prctl(confine.PR_SET_DUMPABLE, 0)
     handle, parent, world, settings = sys.argv[1:]
     if os.getppid() != int(parent):
         return
@@ -145,7 +139,7 @@ def main() -> None:
     os.set_inheritable(int(handle), False)
     os.register_at_fork(after_in_child=worker.conn.close)
     if world == "bare":
-        _limit_memory()
+        resource.setrlimit(resource.RLIMIT_AS, confine.within_hard(resource.RLIMIT_AS, MEMORY_BYTES))
     else:
         _enter_world(worker.conn.recv_bytes())
         try:

@@ -59,6 +59,19 @@ print([name for name in sys.modules if name in (*heavy, "jax", "numpy", "sympy")
     assert run.stdout.strip() == "[]", run.stdout + run.stderr
 
 
+def test_the_processes_of_a_pool_load_no_configuration():
+    """Not even with what judges: pydantic alone would make each of them start in three times the time."""
+    code = """
+import sys
+from acejax.verification import reward, supervisor, worker
+from acejax.verification.math import verifier
+from acejax.verification.programs import verifier
+print([name for name in sys.modules if name in ("acejax.config", "pydantic")])
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=BOUND_S)
+    assert run.stdout.strip() == "[]", run.stdout + run.stderr
+
+
 def test_a_frame_holds_order_task_and_response():
     order = Order(3, "a:f", "user", 1.5, ("wrong", "timeout"), "infra:a:f", warm=True)
     frame = pack(order, b'{"x": 1}', "4²".encode())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import resource
 import signal
 import stat
 import struct
@@ -130,9 +131,22 @@ class Tmpfs:
             raise OSError(ctypes.get_errno(), "mount")
 
 
+def resident_bytes(pid: int) -> int:
+    """Memory that a process holds; 0 where it has ended."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/statm") as line:
+        return int(line.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+    return 0
+
+
+def within_hard(which: int, wanted: int) -> tuple[int, int]:
+    """What `setrlimit` takes for a limit as `wanted`, or as the hard one where that is less."""
+    hard = resource.getrlimit(which)[1]
+    return (wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)), hard
+
+
 def become_own_user(uid: int, scratch: str, confined_reads: bool) -> None:
     """Gives up root for a user id of this sandbox alone, so that signals and process limits reach nobody else."""
-    libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0)
+    prctl(PR_SET_KEEPCAPS, 1)
     os.setgroups([])
     few_ids = 20_000 + uid % 40_000  # for containers that map few
     if not (_take_id(uid, scratch) or _take_id(few_ids, scratch)):

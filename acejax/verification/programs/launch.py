@@ -48,7 +48,6 @@ def behind_bubblewrap(socket: int) -> Launch:
         "scratch": runner.SCRATCH,
         "nproc": None if uid is None else runner.MAX_PROCESSES,
         "landlock": None,
-        "namespaces": True,
         "guard": False,
     }
     environment = ENVIRONMENT | {"HOME": runner.SCRATCH, "TMPDIR": runner.SCRATCH, "PYTHONPATH": SHOWN}
@@ -70,7 +69,6 @@ def behind_limits(socket: int, scratch: str) -> Launch:
         "scratch": scratch,
         "nproc": runner.MAX_PROCESSES + others,
         "landlock": [readable, [scratch, "/dev/null"]],
-        "namespaces": False,
         "guard": True,
     }
     environment = ENVIRONMENT | {"HOME": scratch, "TMPDIR": scratch, "PYTHONPATH": package}

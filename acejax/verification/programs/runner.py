@@ -221,10 +221,6 @@ class Keeper:
 
 def _limits(nproc: int | None) -> list[tuple[int, tuple[int, int]]]:
     """What `resource.setrlimit` takes, for the limits that are the same for every test."""
-    hard = resource.getrlimit(resource.RLIMIT_STACK)[1]
-    stack = STACK_BYTES
-    if hard != resource.RLIM_INFINITY:
-        stack = min(hard, STACK_BYTES)
     limits = [
         (resource.RLIMIT_FSIZE, (OUTPUT_CAP, OUTPUT_CAP)),
         (resource.RLIMIT_NOFILE, (MAX_FILES, MAX_FILES)),
@@ -232,7 +228,7 @@ def _limits(nproc: int | None) -> list[tuple[int, tuple[int, int]]]:
     ]
     if nproc is not None:
         limits.append((resource.RLIMIT_NPROC, (nproc, nproc)))
-    return [*limits, (resource.RLIMIT_STACK, (stack, hard))]
+    return [*limits, (resource.RLIMIT_STACK, confine.within_hard(resource.RLIMIT_STACK, STACK_BYTES))]
 
 
 class Ended(Exception):
@@ -307,7 +303,7 @@ def main() -> None:
     if settings["guard"] and stand_guard(wire):
         return
     give_up_rights(settings)
-    fresh = settings["namespaces"] and namespaces_work()
+    fresh = not settings["guard"] and namespaces_work()
     if fresh:
         settings["nproc"] = MAX_PROCESSES
     prepare_interpreter(settings)

@@ -15,18 +15,16 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
-from acejax.config import MEMORY_LIMIT_MB, TIME_LIMIT_S
+from acejax.defaults import MEMORY_LIMIT_MB, TIME_LIMIT_S
 from acejax.verification.programs.launch import behind_bubblewrap, behind_limits
 from acejax.verification.programs.runner import OPEN, READY
 from acejax.verification.programs.trial import SLACK_S, InfraError, Limits, TestResult, Trial, memory_file
-
-Backend = Literal["bubblewrap", "rlimits"]
+from acejax.verification.verifier import WALL_FACTOR, Backend
 
 START_BOUND_S = 60.0
 CLOSE_BOUND_S = 60.0  # from a program's last test until its processes and files are gone
-WALL_FACTOR = 3  # seconds of wall time for each second of the CPU limit
 
 FALLBACK_NOTICE = (
     "bubblewrap is missing or may not make namespaces here, so programs run behind resource limits only; "

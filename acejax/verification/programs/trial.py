@@ -234,6 +234,4 @@ def _memory(pid: int) -> int:
     """Bytes that a process holds, each page it shares divided by its sharers."""
     with contextlib.suppress(OSError, StopIteration, ValueError):
         return _number_after("Pss:", f"/proc/{pid}/smaps_rollup") << 10
-    with contextlib.suppress(OSError, ValueError), open(f"/proc/{pid}/statm") as line:
-        return int(line.read().split()[1]) * os.sysconf("SC_PAGESIZE")
-    return 0
+    return confine.resident_bytes(pid)
