@@ -13,15 +13,12 @@ from __future__ import annotations
 import argparse
 import ast
 import copy
-import gzip
-import json
 import os
 import platform
 import resource
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -30,6 +27,7 @@ from pathlib import Path
 
 from acejax.problems.problem import Problem
 from acejax.problems.readers import read_problems
+from acejax.problems.rows import read_rows
 from acejax.verification.pool import VerificationPool
 from acejax.verification.programs import execute
 from acejax.verification.programs.judge import judge_program
@@ -223,7 +221,7 @@ def direct_names() -> dict:
 
 
 def correctness(path: Path, limit: int | None) -> None:
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()][:limit]
+    rows = [row for _, row in read_rows(path)][:limit]
     problems = read_problems(path, domain="code")[:limit]
     typed = sum(bool(problem.tests and problem.tests.get("types")) for problem in problems)
     print(f"\nLeetCode: {len(problems)} reference solutions, {typed} of them with lists or trees")
@@ -237,16 +235,10 @@ def correctness(path: Path, limit: int | None) -> None:
 
 
 def humaneval(path: Path, limit: int | None) -> None:
-    content = path.read_bytes()
-    if path.suffix == ".gz":
-        content = gzip.decompress(content)
-    rows = [json.loads(line) for line in content.splitlines()]
-    with tempfile.NamedTemporaryFile(suffix=".jsonl") as file:
-        file.write(content)
-        file.flush()
-        problems = read_problems(Path(file.name))[:limit]
+    rows = [row for _, row in read_rows(path)][:limit]
+    problems = read_problems(path)[:limit]
     print(f"\nHumanEval: {len(problems)} reference solutions")
-    verdicts = references([row["prompt"] + row["canonical_solution"] for row in rows[:limit]], problems)
+    verdicts = references([row["prompt"] + row["canonical_solution"] for row in rows], problems)
     for verdict in verdicts:
         if verdict.verdict != "correct":
             print(f"  {verdict.problem_id}: {verdict.verdict}, {verdict.reason}")

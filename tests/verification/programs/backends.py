@@ -1,6 +1,6 @@
-"""A started sandbox of one backend, with a secret in the environment that no program may see."""
+"""A started sandbox of one backend, with a secret in the environment (ACEJAX_SECRET) that no program may see."""
 
-import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,15 +13,14 @@ BACKENDS = ("bubblewrap", "rlimits")
 
 
 @contextmanager
-def started(backend: str, secret: str) -> Iterator[Sandbox]:
+def started(backend: str) -> Iterator[Sandbox]:
     """Skips the tests where this machine does not have the backend."""
     if backend == "bubblewrap" and not shutil.which("bwrap"):
         pytest.skip("bubblewrap is not installed")
-    os.environ["ACEJAX_SECRET"] = secret
-    with Sandbox(backend, time_limit_s=4.0) as box:
+    with pytest.MonkeyPatch.context() as patch, Sandbox(backend, time_limit_s=4.0) as box:
+        patch.setenv("ACEJAX_SECRET", secrets.token_hex())
         try:
             box.start()
         except InfraError as error:
             pytest.skip(str(error))
         yield box
-    del os.environ["ACEJAX_SECRET"]

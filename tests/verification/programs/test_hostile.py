@@ -5,7 +5,6 @@ import secrets
 from pathlib import Path
 
 import pytest
-from backends import BACKENDS, started
 
 from acejax.problems.problem import Problem
 from acejax.verification.programs.judge import judge_code
@@ -38,12 +37,6 @@ def programs() -> dict[str, tuple[list[str], str]]:
 
 PROGRAMS = programs()
 CAPS = {"slow", "bubblewrap", "function", "needle", "secret"}
-
-
-@pytest.fixture(scope="module", params=BACKENDS)
-def sandbox(request):
-    with started(request.param, secrets.token_hex()) as box:
-        yield box
 
 
 def test_there_are_programs_of_every_kind():

@@ -1,9 +1,6 @@
 """Only what a program itself defines answers, and no name of a solution collides with one of its test program."""
 
-import secrets
-
 import pytest
-from backends import BACKENDS, started
 
 from acejax.problems.problem import Problem
 from acejax.verification.programs.judge import judge_code, judge_program
@@ -63,12 +60,6 @@ NOTHING = {
     "only inside": "def another():\n    from math import gcd, lcm, factorial\n    from operator import add, sub",
     "removed": "f = 1\ndel f",
 }
-
-
-@pytest.fixture(scope="module", params=BACKENDS)
-def sandbox(request):
-    with started(request.param, secrets.token_hex()) as box:
-        yield box
 
 
 def judged(sandbox, program, tests):

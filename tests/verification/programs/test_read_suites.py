@@ -3,7 +3,6 @@
 import json
 
 import pytest
-from backends import BACKENDS, started
 
 from acejax.problems.readers import read_problems
 from acejax.verification.programs.judge import judge_code
@@ -18,12 +17,6 @@ ASSERTIONS = {
     "prompt": [{"role": "user", "content": "p"}],
     "reward_model": {"ground_truth": {"assert_case": ["assert f(2) == 4"], "inputs": [""], "outputs": [None]}},
 }
-
-
-@pytest.fixture(scope="module", params=BACKENDS)
-def sandbox(request):
-    with started(request.param, "sesame") as box:
-        yield box
 
 
 @pytest.mark.parametrize(

@@ -8,19 +8,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from backends import BACKENDS, started
 
 from acejax.problems.problem import Problem
 from acejax.verification.programs.judge import judge_code, judge_program
 from acejax.verification.programs.sandbox import InfraError, Sandbox
-
-SECRET = "sesame-4711"
-
-
-@pytest.fixture(scope="module", params=BACKENDS)
-def sandbox(request):
-    with started(request.param, SECRET) as box:
-        yield box
 
 
 def judge(sandbox, code, tests, **limits):
@@ -200,20 +191,22 @@ print((re.findall("NEE[D]LE[0-9a-f]+", "".join(found)) or ["nothing"])[0])
 
 
 def test_expected_output_and_secrets_are_nowhere_inside(sandbox):
+    secret = os.environ["ACEJAX_SECRET"]
     assert judge(sandbox, SPY, stdin(("", "NEEDLE" + os.urandom(8).hex()))) == ("wrong", "wrong_output")
-    assert run(sandbox, SPY.replace("NEE[D]LE[0-9a-f]+", SECRET[:-1] + f"[{SECRET[-1]}]")).stdout == "nothing\n"
+    assert run(sandbox, SPY.replace("NEE[D]LE[0-9a-f]+", secret[:-1] + f"[{secret[-1]}]")).stdout == "nothing\n"
     assert run(sandbox, SPY, "NEEDLE77").stdout == "NEEDLE77\n"  # it would see them: it sees its input
 
 
 def test_host_is_out_of_reach(sandbox, tmp_path):
+    secret = os.environ["ACEJAX_SECRET"]
     tmp_path.chmod(0o777)
-    (tmp_path / "reference").write_text(SECRET)
+    (tmp_path / "reference").write_text(secret)
     for target in (tmp_path / "new", Path("/tmp/acejax-test-escape"), Path("/var/tmp/acejax-test-escape")):
         run(sandbox, f"open({str(target)!r}, 'w').write('out')")
         assert not target.exists()
-    assert SECRET not in run(sandbox, f"print(open({str(tmp_path / 'reference')!r}).read())").stdout
+    assert secret not in run(sandbox, f"print(open({str(tmp_path / 'reference')!r}).read())").stdout
     environment = run(sandbox, "import os\nprint(dict(os.environ))\nprint(open('/proc/self/environ').read())").stdout
-    assert SECRET not in environment
+    assert secret not in environment
     run(sandbox, f"import os, signal\nos.kill({os.getpid()}, signal.SIGKILL)")
     run(sandbox, "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)")
     assert run(sandbox, "print('alive')").stdout == "alive\n"
