@@ -1,7 +1,7 @@
 """The records that travel between rooms: Problem, Completion and Trace.
 
-Each is a frozen dataclass with `from_record` (a dict read from JSON Lines or Parquet) and `to_record` (the same dict
-back). `from_record` raises UserError naming the place, the field, what was found and what to do.
+Each is a frozen dataclass. `from_record` makes a Problem or a Completion of a row's dict and raises UserError naming
+the place, the field, what was found and what to do; `to_record` gives a Problem's dict back.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from acejax.errors import UserError
+from acejax.problems.formats.common import lines_of
 
 Domain = str  # one of DOMAINS
 FinishReason = Literal["stop", "length"]
@@ -98,16 +99,7 @@ def _read_printed(case: Mapping[str, Any], place: str) -> Mapping[str, Any]:
     if case["output"] is None:
         raise UserError(f"{place} has the output None; give what the program must print, or leave the test out")
     read = {name: value for name, value in case.items() if value is not None}
-    return read | {name: _without_nulls(case[name]) for name in CASE_FIELDS["stdin"]}
-
-
-def _without_nulls(text: Any) -> Any:
-    """A test's text, or the lines of it: a null is an empty one."""
-    if text is None:
-        return ""
-    if isinstance(text, list):
-        return [_without_nulls(line) for line in text]
-    return text
+    return read | {name: lines_of(case[name]) for name in CASE_FIELDS["stdin"]}
 
 
 def _check_types(types: Any, where: str) -> None:
@@ -195,7 +187,7 @@ class Problem:
         )
 
     def to_record(self) -> dict[str, Any]:
-        """The record as DESIGN's table has it; absent optional fields are left out."""
+        """The record that `from_record` reads; absent optional fields are left out."""
         record: dict[str, Any] = {"id": self.id, "domain": self.domain, "prompt": self.prompt, "source": self.source}
         by = DOMAINS[self.domain]
         record[by.field] = by.write(getattr(self, by.field))

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from acejax.errors import UserError
+from acejax.errors import UserError, reason_of
 from acejax.problems.formats.common import parsed_json
 
 # Columns that hold JSON text in the Parquet files that we write: their values have no fixed type.
@@ -56,7 +56,7 @@ def read_rows(path: Path) -> Iterator[Placed]:
     if not path.exists():
         raise UserError(f"{path}: there is no such file; check the path")
     if path.is_dir():
-        raise UserError(f"{path}: is a folder; name a .jsonl or .parquet file")
+        raise UserError(f"{path}: is a folder; name a file: {KNOWN}")
     if not path.is_file():
         raise UserError(f"{path}: is no regular file; save the rows in one first")
     reader = _READERS.get(suffix_of(path))
@@ -162,7 +162,7 @@ def _parquet(path: Path) -> Iterator[Placed]:
                     where = f"{path}:{number}"
                     yield where, _of_parquet(row, marked)
     except pyarrow.ArrowException as error:
-        raise UserError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]}); write it again") from None
+        raise UserError(f"{path}: not a readable Parquet file ({reason_of(error)}); write it again") from None
 
 
 def _of_parquet(row: Row, marked: list[str]) -> Row:

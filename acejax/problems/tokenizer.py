@@ -12,7 +12,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from acejax.errors import UserError
+from acejax.errors import UserError, reason_of
 
 # What a tokenizer may read wrongly: spaces at either end and in rows, digits, line ends, indentation, brackets, what is
 # not ASCII.
@@ -62,7 +62,7 @@ def _opened(folder: Path) -> tuple[Any, Tokenizer | None]:
         if file.exists():
             raw = Tokenizer.from_file(str(file))
     except Exception as error:  # `tokenizers` raises nothing more special
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = reason_of(error)
         raise UserError(f"{folder}: the tokenizer cannot be opened ({reason}); copy its files again") from None
     if raw is not None:
         raw.no_truncation()

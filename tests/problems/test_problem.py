@@ -48,3 +48,13 @@ def test_a_new_domain_is_one_entry(monkeypatch):
     assert [question(problem, style) for style in ("builtin", "chat")] == ["Which?\n\nAnswer A or B."] * 2
     with pytest.raises(UserError, match="give A or B"):
         Problem.from_record(record | {"answer": "C"}, "f:1")
+
+
+def test_what_a_program_reads_and_prints_is_text_however_a_row_writes_it():
+    """A number that stayed one could not be given to a program: its completions were never judged."""
+    cases = [{"input": 5, "output": 2.5}, {"input": ["1", 2], "output": [3, None]}, {"input": None, "output": "x"}]
+    tests = {"kind": "stdin", "cases": cases}
+    problem = Problem.from_record({"id": "p", "domain": "code", "prompt": "q", "tests": tests}, "row")
+    assert problem.tests is not None
+    read = [(case["input"], case["output"]) for case in problem.tests["cases"]]
+    assert read == [("5", "2.5"), ("1\n2", "3\n"), ("", "x")]

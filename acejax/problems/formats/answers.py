@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -11,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from acejax.problems.formats.columns import ANSWER_FIELDS
-from acejax.problems.formats.common import plain, refuse
+from acejax.problems.formats.common import listed, plain, refuse
 
 _FINAL = re.compile(r"####\s*(\S.*?)\s*$")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
@@ -225,13 +223,5 @@ def _listed(raw: Any) -> Any:
     """The list that a string such as '["1/2", "0.5"]' holds. An interval such as "[0, 1]" begins with no string: it
     stays as it is.
     """
-    if not isinstance(raw, str) or not _LISTED.match(raw):
-        return raw
-    for read in (json.loads, ast.literal_eval):
-        try:
-            found = read(raw.strip())
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            continue
-        if isinstance(found, list):
-            return found
-    return raw
+    found = listed(raw) if isinstance(raw, str) and _LISTED.match(raw) else raw
+    return found if isinstance(found, list) else raw

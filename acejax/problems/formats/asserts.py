@@ -92,9 +92,15 @@ def assertion_suite(assertions: Sequence[str], where: str, field: str) -> dict[s
     free = _free_names(tree)
     if not free:
         refuse(where, field, list(assertions), "give assertions that call the function which a solution defines")
+    return {"kind": "script", "entry_point": free[0], "script": _check_of([tree])}
+
+
+def _check_of(trees: Sequence[ast.Module]) -> str:
+    """The function that runs all statements."""
     check = ast.parse("def check(candidate):\n    pass")
-    check.body[0].body += tree.body  # type: ignore[attr-defined]
-    return {"kind": "script", "entry_point": free[0], "script": ast.unparse(check)}
+    for tree in trees:
+        check.body[0].body += tree.body  # type: ignore[attr-defined]
+    return ast.unparse(check)
 
 
 class _CalledOnItsOwn(ast.NodeTransformer):
@@ -293,11 +299,8 @@ def mbpp_suite(tests: Sequence[str], code: str, where: str, *, set_up: str = "",
     """
     trees = [parse(test, where, "test_list") for test in tests]
     name = _tested_name(trees, parse(code, where, "code"), list(tests), where)
-    check = ast.parse("def check(candidate):\n    pass")
-    if not whole:
-        for tree in trees:
-            check.body[0].body += tree.body  # type: ignore[attr-defined]
-    script = "\n".join(part for part in (set_up, whole, ast.unparse(check)) if part)
+    check = _check_of([] if whole else trees)
+    script = "\n".join(part for part in (set_up, whole, check) if part)
     return {"kind": "script", "entry_point": name, "script": script}
 
 

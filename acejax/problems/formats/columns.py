@@ -7,7 +7,7 @@ known name has them under one that differs in case only.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from acejax.problems.formats.common import Record, Row, refuse
 
@@ -60,7 +60,7 @@ def spelled(row: Row) -> Record:
     return found
 
 
-def is_text(value: Any) -> bool:
+def is_text(value: Any) -> TypeGuard[str]:
     return isinstance(value, str) and bool(value.strip())
 
 

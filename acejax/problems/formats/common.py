@@ -104,6 +104,15 @@ def plain(value: Any) -> str:
     return str(value)
 
 
+def lines_of(value: Any) -> str:
+    """The text of a test that is printed or read: a list is its lines, and nothing is an empty text."""
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        return "\n".join(map(lines_of, value))
+    return plain(value)
+
+
 def decoded(value: Any, where: str, field: str) -> Any:
     """The value, or what its JSON text stands for; None for an empty text. Raises UserError where the text is not
     JSON.

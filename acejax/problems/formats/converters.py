@@ -1,4 +1,4 @@
-"""A row of each known dataset as a record of ours, without what `detect.convert` adds."""
+"""A row of each known dataset as a record of ours, without what `detect.as_record` adds."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def _asked(prompt: Any, extra: Row, where: str) -> str:
     """
     content = users_text(prompt, where, "prompt")
     asked = extra.get("question")
-    if isinstance(asked, str) and asked.strip() and asked in content and not isinstance(prompt, str):
+    if is_text(asked) and asked in content and not isinstance(prompt, str):
         return asked
     return content
 
@@ -257,7 +257,7 @@ def _code(prompt: str, tests: Record) -> Record:
 
 def _starter(row: Row) -> Record:
     code = row.get("starter_code")
-    return {"starter_code": code} if isinstance(code, str) and code.strip() else {}
+    return {"starter_code": code} if is_text(code) else {}
 
 
 CONVERTERS: Mapping[str, Callable[[Row, str], Converted]] = {

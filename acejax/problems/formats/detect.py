@@ -22,9 +22,9 @@ from acejax.problems.formats.columns import (
     is_text,
     spelled,
 )
-from acejax.problems.formats.common import Record, Row, decoded, is_small, listed, mapping, refuse
+from acejax.problems.formats.common import Record, Row, decoded, is_small, listed, mapping
 from acejax.problems.formats.converters import CONVERTERS
-from acejax.problems.formats.suites import is_own, suite
+from acejax.problems.formats.suites import suite
 from acejax.problems.problem import DOMAINS, Domain, checked_domain
 
 ID_FIELDS = ("id", "task_id", "question_id", "problem_id", "unique_id")
@@ -33,7 +33,7 @@ TAKEN = {"meta", "attempts", "source", "tests", "solution", "answer", *QUESTION_
 
 
 def as_record(row: Row, where: str, domain: Domain) -> Record:
-    """The row as a record without `source` and perhaps without `id`; `domain` is for a row that does not tell its own.
+    """The row as a record, perhaps without `source` and `id`; `domain` is for a row that does not tell its own.
 
     Raises UserError, naming the field, for a row that no format fits or that cannot be judged.
     """
@@ -91,15 +91,14 @@ def _own(row: Record, where: str, domain: Domain) -> Record:
     """A row whose `prompt` is a text and which names `answer` or `tests` as our records do."""
     record = dict(row)
     record.setdefault("domain", _domain_told(row, domain))
-    for name in ("tests", "meta"):
-        if name in record:
-            record[name] = decoded(record[name], where, name)
-    if not isinstance(record.get("meta") or {}, Mapping):
-        refuse(where, "meta", record["meta"], "give an object")
+    if "tests" in record:
+        record["tests"] = decoded(record["tests"], where, "tests")
+    if "meta" in record:
+        record["meta"] = mapping(record, "meta", where)
     field = DOMAINS[checked_domain(record["domain"], where)].field
     if field == "answer":
         record["answer"] = accepted(record, where)[0]
-    elif field == "tests" and record.get("tests") and not is_own(record["tests"]):
+    elif field == "tests" and record.get("tests"):
         record["tests"] = suite(record["tests"], where, "tests", starter=str(record.get("starter_code") or ""))[0]
     return record
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from acejax.errors import UserError
 from acejax.problems.formats.asserts import assertion_suite, function_suite, returned_depth
-from acejax.problems.formats.common import decoded, parsed_json, plain, refuse, shown
+from acejax.problems.formats.common import decoded, lines_of, parsed_json, refuse, shown
 
 MAX_UNPACKED_BYTES = 1 << 30
 CALLS = ("functional", "function_call")
@@ -91,7 +91,7 @@ def _of_assertions(assertions: Any, inputs: Any, outputs: Any, where: str, field
     too, since tests are of one kind.
     """
     field = f"{field}.assert_case"
-    if any(_lines(given).strip() for given in _listed(inputs)) or any(_lines(one).strip() for one in _listed(outputs)):
+    if any(lines_of(text).strip() for text in (*_listed(inputs), *_listed(outputs))):
         refuse(where, field, assertions, "assertions and printed outputs cannot both be judged; keep one of them")
     return assertion_suite(_texts(assertions), where, field)
 
@@ -126,11 +126,7 @@ def _fn_name(case: Mapping[str, Any], where: str, field: str) -> str | None:
     return metadata.get("func_name") if isinstance(metadata, Mapping) else None
 
 
-def _of_pairs(
-    pairs: Sequence[tuple[Any, Any]], fn_name: str | None, where: str, field: str, starter: str = ""
-) -> Suite:
-    if not pairs:
-        refuse(where, field, [], "a problem needs at least one test")
+def _of_pairs(pairs: Sequence[tuple[Any, Any]], fn_name: str | None, where: str, field: str, starter: str) -> Suite:
     if not fn_name:
         return {"kind": "stdin", "cases": _printed(pairs, where, field)}
     name = str(fn_name).rpartition(".")[2]
@@ -153,7 +149,7 @@ def _printed(pairs: Sequence[tuple[Any, Any]], where: str, field: str) -> list[S
         if wanted is None:
             found = f"field '{field}', test {number}: there is no expected output"
             raise UserError(f"{where}: {found}; give what the program must print, or leave the test out")
-        texts.append({"input": _lines(given), "output": _lines(wanted)})
+        texts.append({"input": lines_of(given), "output": lines_of(wanted)})
     return texts
 
 
@@ -192,15 +188,6 @@ def _keyed_by_integers(cases: Sequence[Suite]) -> list[str | None]:
 
 def _has_integer_keys(value: Any) -> bool:
     return isinstance(value, Mapping) and all(_INTEGER.fullmatch(key) for key in value)
-
-
-def _lines(value: Any) -> str:
-    """The text of a test: a list is its lines, and nothing is an empty text."""
-    if value is None:
-        return ""
-    if isinstance(value, list):
-        return "\n".join(map(_lines, value))
-    return plain(value)
 
 
 def _call(given: Any, wanted: Any, place: str) -> dict[str, Any]:
