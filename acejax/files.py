@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from acejax.errors import UserError
 
 
-def write_whole(path: Path, content: str | bytes | Iterable[bytes]) -> None:
+def write_whole(path: Path, content: str | bytes) -> None:
     """Replaces a file in one move. What it held before stays until all of `content` is on the disk."""
     with replacing(path) as partial, partial.open("wb") as file:
-        if isinstance(content, str):
-            file.write(content.encode())
-        elif isinstance(content, bytes):
-            file.write(content)
-        else:
-            file.writelines(content)
+        file.write(content.encode() if isinstance(content, str) else content)
         file.flush()
         os.fsync(file.fileno())
+
+
+def json_object(path: Path) -> dict[str, Any] | None:
+    """The object in a JSON file; None where there is none that can be read."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 @contextmanager

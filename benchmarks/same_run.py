@@ -28,6 +28,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from acejax.errors import UserError
+from acejax.run.checkpoint import STATE, folder_of, steps
 from acejax.run.records import METRICS, read_metrics, read_samples, read_summary
 
 # Of a row's own keys only: `reasons` counts verdicts, and may well hold `timeout` or `memory`.
@@ -138,15 +139,16 @@ def compare_arrays(what: str, a: dict[str, np.ndarray], b: dict[str, np.ndarray]
 
 
 def compare_checkpoints(a: Path, b: Path) -> Iterator[Finding]:
-    names = [[path.name for path in (run / "checkpoints").glob("*") if path.name.isdigit()] for run in (a, b)]
-    steps = [sorted(own, key=int) for own in names]
-    common = [step for step in steps[0] if step in steps[1]]
-    found = Finding("checkpoints", len(steps[0]), len(steps[1]))
-    if not common or any(own[-1] != common[-1] for own in steps):
-        found.difference = f"the last is {steps[0][-1:]} in A, {steps[1][-1:]} in B"
+    of_a, of_b = steps(a), steps(b)
+    common = [step for step in of_a if step in of_b]
+    found = Finding("checkpoints", len(of_a), len(of_b))
+    if not common or of_a[-1] != of_b[-1]:
+        last_a, last_b = ([folder_of(run, step).name for step in own[-1:]] for run, own in ((a, of_a), (b, of_b)))
+        found.difference = f"the last is {last_a} in A, {last_b} in B"
     yield found
     for step in common:
-        yield compare_arrays(f"arrays of {step}", *[arrays(run / "checkpoints" / step / "state") for run in (a, b)])
+        folders = [folder_of(run, step) for run in (a, b)]
+        yield compare_arrays(f"arrays of {folders[0].name}", *[arrays(folder / STATE) for folder in folders])
 
 
 def environment(run: Path) -> str:

@@ -170,7 +170,7 @@ def empty_sums(params: Params) -> Sums:
 def compile_micro_batches(
     params: Params, like: Rows, *, config: PolicyConfig, mesh: Mesh, dtype: str, remat: bool
 ) -> None:
-    """Makes both programs that take a micro-batch of the shape of `like`. Nothing is computed.
+    """Makes both programs that take a micro-batch of the shape of `like`. Neither is run.
 
     Which of them an update needs depends on its rewards. Without this, a step late in a stage can be the first with
     a group that teaches nothing, or the first with one that does, and waits for a compilation.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from acejax.errors import UserError
+from acejax.files import json_object
 from acejax.run.records import METRICS, read_metrics, read_summary
 
 Record = Mapping[str, Any]
@@ -113,7 +113,7 @@ def read_run(folder: Path) -> Run:
         evals=sorted(evals.values(), key=lambda record: record["step"]),
         notes=[record for record in records if record.get("kind") == "note"],
         summary=read_summary(folder),
-        environment=_environment(folder),
+        environment=json_object(folder / "environment.json") or {},
         stages=_stages(steps),
     )
 
@@ -130,16 +130,6 @@ def finite(records: Sequence[Record], field: str) -> list[float]:
     """The records' values of a field, without those that are absent or not finite."""
     values = [number(record, field) for record in records]
     return [value for value in values if math.isfinite(value)]
-
-
-def _environment(folder: Path) -> Record:
-    try:
-        environment = json.loads((folder / "environment.json").read_bytes())
-    except (OSError, ValueError):
-        return {}
-    if not isinstance(environment, dict):
-        return {}
-    return environment
 
 
 def _stages(steps: Sequence[Record]) -> list[Stage]:

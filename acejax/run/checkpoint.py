@@ -15,7 +15,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from acejax import host
-from acejax.errors import UserError
+from acejax.errors import UserError, reason_of
 from acejax.files import remove_folder, whole_folder
 from acejax.policy.transformer import Params
 
@@ -77,7 +77,7 @@ def restore(run: Path, step: int, params: Any, optimizer_state: Any) -> tuple[Pa
         with ocp.StandardCheckpointer() as checkpointer:
             found = checkpointer.restore(path.absolute(), target)
     except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        reason = reason_of(error)[:200]
         raise UserError(
             f"{path}: cannot be read ({reason}); remove {path.parent}, and an earlier checkpoint is taken"
         ) from None

@@ -74,7 +74,6 @@ class RunConsole:
         self._quiet = not host.is_writer()
         self._console = console or Console(highlight=False, soft_wrap=True)
         self._place = ""
-        self._stage_steps: int | None = None
         self._last: Record = {}
         self._progress: PhaseShown | None = None
         self._ends_at: float | None = None
@@ -109,16 +108,12 @@ class RunConsole:
         """A line that should be noticed."""
         self.say(f"warning: {text}", style="bold yellow")
 
-    def stage_begin(self, name: str, kind: str, domain: str, steps: int | None) -> None:
-        """Announces a stage; `steps` is the planned number, None where a stopping rule alone decides."""
+    def stage_begin(self, name: str, kind: str, subject: str, steps: int) -> None:
+        """Announces a stage, what it learns from and its planned number of steps."""
         self._place = name
-        self._stage_steps = steps
         self._last = {}
         self._progress = None
-        length = ""
-        if steps is not None:
-            length = f", {steps} steps"
-        self.say(f"stage {name}: {kind} on {domain}{length}", style="bold")
+        self.say(f"stage {name}: {kind} on {subject}, {steps} steps", style="bold")
 
     def phase(self, phase: Phase, done: int | None = None, total: int | None = None) -> None:
         """What the run does now, and how much of it is done. On a terminal this changes the status line only."""
@@ -140,20 +135,11 @@ class RunConsole:
         self._last = record
         if "reward" in record:
             measured = _reinforced(record)
-        elif self._is_told(record):
+        elif _is_told(record):
             measured = _supervised(record)
         else:
             return
-        self.say(_joined([self._step_text(record), *measured, self._left_text()]))
-
-    def _is_told(self, record: Record) -> bool:
-        """Whether a supervised step is the stage's first or last, or one of the few between."""
-        at = record.get("stage_step")
-        if at is None:
-            return True
-        planned = record.get("stage_steps", self._stage_steps)
-        every = max(1, round((planned or SFT_LINES) / SFT_LINES))
-        return at % every == 0 or at in (1, planned)
+        self.say(_joined([_step_text(record), *measured, self._left_text()]))
 
     def eval(self, record: Record) -> None:
         """Prints a measurement on held-out problems (metrics.jsonl, kind "eval")."""
@@ -200,17 +186,6 @@ class RunConsole:
         else:
             print(plain, file=self._console.file, flush=True)
 
-    def _step_text(self, record: Mapping[str, Any]) -> str:
-        place = record.get("stage") or self._place
-        at = record.get("stage_step")
-        planned = record.get("stage_steps") or self._stage_steps
-        if at is None:
-            return str(place)
-        if not planned:
-            return f"{place}  step {at}"
-        width = len(str(planned))
-        return f"{place}  step {at:>{width}}/{planned}"
-
     def _left_text(self) -> str:
         if self._ends_at is None:
             return ""
@@ -225,7 +200,7 @@ class RunConsole:
             _draw_progress(status, progress)
         place = self._place
         if last:
-            place = self._step_text(last)
+            place = _step_text(last)
         measure = "loss"
         if "reward" in last:
             measure = "reward"
@@ -250,6 +225,19 @@ def _draw_progress(status: Text, progress: PhaseShown) -> None:
     full = round(BAR_CELLS * progress.share)
     status.append(" " + "━" * full, style=color)
     status.append("━" * (BAR_CELLS - full), style="bright_black")
+
+
+def _is_told(record: Record) -> bool:
+    """Whether a supervised step is the stage's first or last, or one of the few between."""
+    at, planned = record["stage_step"], record["stage_steps"]
+    every = max(1, round(planned / SFT_LINES))
+    return at % every == 0 or at in (1, planned)
+
+
+def _step_text(record: Record) -> str:
+    at, planned = record["stage_step"], record["stage_steps"]
+    width = len(str(planned))
+    return f"{record['stage']}  step {at:>{width}}/{planned}"
 
 
 def _reinforced(record: Record) -> list[str]:

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from jax.sharding import Mesh, NamedSharding
 
-from acejax.errors import UserError
+from acejax.errors import UserError, reason_of
 from acejax.files import whole_folder
 from acejax.mesh import TRAINING, Rules, make_mesh
 from acejax.policy import port
@@ -156,7 +156,7 @@ def _download(name: str) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=wanted))
     except (RepositoryNotFoundError, LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = reason_of(error)
         raise UserError(
             f"checkpoint {name}: no such folder, and the hub did not give it ({reason}); check the name or the network"
         ) from None

@@ -11,7 +11,7 @@ from typing import Any
 
 from acejax.config import RunConfig
 from acejax.config_files import load_saved
-from acejax.errors import UserError
+from acejax.errors import UserError, reason_of
 from acejax.mesh import TRAINING, make_mesh
 from acejax.policy import port
 from acejax.policy.folder import OnBytes, Tensor, read_json, write_folder
@@ -75,7 +75,7 @@ def push(folder: Path, repository: str, private: bool) -> str:
         address = str(api.create_repo(repository, private=private, exist_ok=True))
         api.upload_folder(repo_id=repository, folder_path=folder)
     except (HfHubHTTPError, HFValidationError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = reason_of(error)
         raise UserError(
             f"push {repository}: the hub refused it ({reason}); {folder} is whole, log in and push it again"
         ) from None
@@ -105,10 +105,10 @@ def _base_model(source: Source) -> str | None:
     init = load_saved(source.run / "config.yaml", RunConfig).init
     if init is None:
         return None
-    named = [init.partition("@")[0]]
+    named = init.partition("@")[0]
     if Path(init, "config.json").is_file():
-        named = [str(read_json(Path(init, "config.json")).get("_name_or_path", ""))]
-    return next((one for one in named if HUB_ID.fullmatch(one) and not Path(one).exists()), None)
+        named = str(read_json(Path(init, "config.json")).get("_name_or_path", ""))
+    return named if HUB_ID.fullmatch(named) and not Path(named).exists() else None
 
 
 def _measured(run: Path) -> list[str]:

@@ -21,7 +21,7 @@ from rich.table import Table
 
 from acejax import __version__
 from acejax.errors import UserError
-from acejax.files import write_whole
+from acejax.files import json_object, write_whole
 from acejax.problems.problem import Problem
 from acejax.problems.readers import read_completions, read_problems
 from acejax.verification.pool import VerificationPool
@@ -142,7 +142,7 @@ def _claim(output: Path, inputs: Mapping[str, Any], done: int, size: int) -> Non
     of other inputs, or something that has no fingerprint (`size` in bytes).
     """
     beside = inputs_file(output)
-    before = _recorded(beside)
+    before = json_object(beside)
     if before is None and size:
         raise UserError(
             f"{output}: holds something already, and no {beside.name} says of which inputs; "
@@ -158,15 +158,6 @@ def _claim(output: Path, inputs: Mapping[str, Any], done: int, size: int) -> Non
             )
     if before != inputs:
         write_whole(beside, json.dumps(inputs, indent=1) + "\n")
-
-
-def _recorded(beside: Path) -> dict[str, Any] | None:
-    """The fingerprint in a file; None where there is none that can be read."""
-    try:
-        found = json.loads(beside.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None
 
 
 def _keys(completions: Path, known: dict[str, Problem], problems: Path) -> list[tuple[str, int]]:

@@ -1,9 +1,7 @@
 """Each kind of difference between two small runs is found, and what may differ is not called one."""
 
-import importlib.util
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,13 +9,7 @@ from typing import Any
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
-
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "same_run.py"
-spec = importlib.util.spec_from_file_location("same_run", SCRIPT)
-assert spec is not None and spec.loader is not None
-same_run = importlib.util.module_from_spec(spec)
-sys.modules["same_run"] = same_run  # a dataclass looks its module up
-spec.loader.exec_module(same_run)
+import same_run
 
 Rows = list[dict[str, Any]]
 
