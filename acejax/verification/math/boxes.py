@@ -1,4 +1,4 @@
-r"""Finds the boxed answer in a response, in one pass over the text at most.
+r"""Finds the boxed answer in a response, in time linear in the text.
 
 * The last balanced \boxed{} or \fbox{} after the last `</think>` is the answer. \boxed 7 is a box too.
 * Boxes with nothing but commas, `and` or `or` between them are one list: `\boxed{3}, \boxed{5}` is `3, 5`.
@@ -32,7 +32,7 @@ Box = tuple[int, int, int]  # where a box opens, where its content starts, where
 def extract_boxed(response: str, require_think_end: bool) -> tuple[str | None, str]:
     r"""The content of the last box after the last `</think>`, and why there is none.
 
-    The reason is "ok", "no_think_end" (one is required and none is there) or "no_box". One pass over the text.
+    The reason is "ok", "no_think_end" (one is required and none is there) or "no_box". The time is linear in the text.
     """
     think_end = response.rfind(_THINK_END)
     if think_end < 0 and require_think_end:

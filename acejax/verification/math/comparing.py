@@ -235,9 +235,11 @@ def _same_relation(a: Node, b: Node) -> bool:
     if a.op != b.op:
         return _says_only(a, b) if a.op == "rel" else _says_only(b, a)
     b = with_argument_of(b, a)
-    if _same_inequality(a, b):
-        return True
-    if a.value != b.value or len(a.args) != len(b.args):
+    if len(a.args) != len(b.args):
+        return False
+    if _COMPARISONS.issuperset(operators(a)):
+        return _same_inequality(a, b)
+    if a.value != b.value:
         return False
     if _same_in_order(a.args, b.args):
         return True
@@ -280,27 +282,21 @@ def _same_inequality(a: Node, b: Node) -> bool:
     """Relations with one or two signs, either way round, and single ones up to a factor: 2x = 4 is x = 2, but 0 < x is
     not x < 1.
     """
-    if len(a.args) != len(b.args) or not _COMPARISONS.issuperset(operators(a)):
-        return False
-    if a.value == b.value and _same_comparison(a, b):
-        return True
     turned = _turned(b)
-    return a.value == turned.value and _same_comparison(a, turned)
+    ways = [other for other in (b, turned) if other.value == a.value]
+    if any(_same_in_order(a.args, other.args) for other in ways):
+        return True
+    if not ways or len(a.args) != 2:
+        return False
+    sides = (*a.args, *b.args)
+    if any(side.op in _NO_SCALARS or has_choice_of_sign(side) for side in sides):
+        return False
+    # The difference of the sides, turned round, has the other sign.
+    sign = ratio_sign(difference(*a.args), difference(*b.args))
+    return (sign == 1 and a.value == b.value) or (sign == -1 and a.value == turned.value)
 
 
 def _turned(relation: Node) -> Node:
     """The relation read from its right to its left."""
     mirrored = [MIRROR.get(operator, operator) for operator in reversed(operators(relation))]
     return Node("rel", relation.args[::-1], " ".join(mirrored))
-
-
-def _same_comparison(a: Node, b: Node) -> bool:
-    if all(map(same_answer, a.args, b.args)):
-        return True
-    if len(a.args) != 2:
-        return False
-    sides = (*a.args, *b.args)
-    if any(side.op in _NO_SCALARS or has_choice_of_sign(side) for side in sides):
-        return False
-    sign = ratio_sign(difference(*a.args), difference(*b.args))
-    return sign == 1 or (sign == -1 and a.value in ("=", "≠"))

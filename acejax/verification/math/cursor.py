@@ -1,4 +1,4 @@
-"""The parser's place in its tokens, and the four rules of the grammar that its two parts call in each other."""
+"""The parser's place in its tokens, and the rules of the grammar that its two parts call in each other."""
 
 from __future__ import annotations
 
@@ -37,11 +37,9 @@ class Cursor(ABC):
             return True
         return False
 
-    def expect(self, *kinds: str) -> str:
-        kind = self.next().kind
-        if kind not in kinds:
+    def expect(self, *kinds: str) -> None:
+        if self.next().kind not in kinds:
             raise LatexError(f"expected {kinds[0]}")
-        return kind
 
     def enter(self) -> None:
         self.depth += 1

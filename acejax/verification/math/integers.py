@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from acejax.verification.math.tree import MINUS_ONE, ONE, ZERO, Node, symbols
+from acejax.verification.math.tree import MINUS_ONE, ONE, ZERO, Node, substituted, symbols
 
 _LETTERS = frozenset("nkmj")
 _PI = Node("const", value="pi")
@@ -27,7 +27,7 @@ def at_whole_numbers(node: Node, letters: set[str]) -> Node:
     """
     args = tuple([at_whole_numbers(child, letters) for child in node.args])
     if node.op == "fn" and node.value in ("cos", "sin") and _turns(args[0], letters) == 1:
-        return ZERO if node.value == "sin" else Node("pow", (MINUS_ONE, _without_pi(args[0])))
+        return ZERO if node.value == "sin" else Node("pow", (MINUS_ONE, substituted(args[0], _PI, ONE)))
     return Node(node.op, args, node.value)
 
 
@@ -46,9 +46,3 @@ def _turns(node: Node, letters: set[str]) -> int | None:
     if node.op == "mul":
         return sum(known)
     return known[0] if len(set(known)) == 1 else None
-
-
-def _without_pi(node: Node) -> Node:
-    if node == _PI:
-        return ONE
-    return Node(node.op, tuple(map(_without_pi, node.args)), node.value)

@@ -115,7 +115,7 @@ class _Parser(Operands):
             if self.kind not in _SIGNS:
                 break
         node = _joined("add", terms)
-        return _measured(node, self.unit(currency) or currency)
+        return _measured(node, self.unit(currency) or canonical_unit(currency))
 
     def signs(self) -> tuple[bool, str]:
         """Whether the signs before a term make it negative, and the last ± or ∓ among them."""
@@ -160,10 +160,10 @@ class _Parser(Operands):
         if power.op == "neg" and power.args[0].op == "num":
             power = power.args[0]
             sign = -1
-        value = power.value
-        if not isinstance(value, Fraction) or value.denominator != 1 or abs(value) > MAX_UNIT_POWER:
+        value = _whole_number(power)
+        if value is None or abs(value) > MAX_UNIT_POWER:
             raise LatexError("a unit to no small power")
-        return sign * int(value)
+        return sign * value
 
     def starts(self) -> bool:
         """Whether the next token can begin a factor, which after another factor means a product."""
@@ -237,20 +237,12 @@ class _Parser(Operands):
         if kind == "^":
             self.next()
             return self.raised(node)
-        if kind == "_" and node.op in ("sym", "num", "text"):
+        if kind == "_" and _takes_index(node):
             self.next()
             return self.subscripted(node)
-        if kind == "_" and node.op == "pow" and node.args[0].op == "sym":  # v^2_0
-            self.next()
-            base, power = node.args
-            return Node("pow", (self.subscripted(base), power))
         if kind == "'" and node.op == "sym":
             self.next()
             return symbol(f"{node.value}'")
-        if kind == "_" and node.op == "apply":  # f(x)_{\max}
-            self.next()
-            letter, *arguments = node.args
-            return Node("apply", (self.subscripted(letter), *arguments))
         if kind in ("(", "[") and self.is_function(node):
             return self.applied(node)
         if self.at_command("degree"):
@@ -309,6 +301,9 @@ class _Parser(Operands):
         return ""
 
     def subscripted(self, node: Node) -> Node:
+        if node.op in ("pow", "apply"):  # v^2_0, f(x)_{\max}
+            letter, *others = node.args
+            return Node(node.op, (self.subscripted(letter), *others))
         start = self.at
         if node.op != "num":
             self.skip_index()
@@ -318,6 +313,10 @@ class _Parser(Operands):
             raise LatexError("a base that is no number")
         digits = self.tokens[start - 2].text
         return number(in_base(digits, int(index.value)))
+
+
+def _takes_index(node: Node) -> bool:
+    return node.op in ("sym", "num", "text", "apply") or (node.op == "pow" and node.args[0].op == "sym")
 
 
 def _bare_letter(node: Node) -> str:
@@ -336,12 +335,12 @@ def _negative(term: Node) -> Node:
 
 
 def _measured(node: Node, unit: str) -> Node:
-    if unit in ("percent^1", "percent"):
+    """The value of a node with a unit, which is named as `canonical_unit` does; an empty one is none."""
+    if unit == "percent^1":
         return product(node, HUNDREDTH)
     if unit == "deg^1":
         return Node("deg", (node,))
-    name = canonical_unit(unit) if unit else ""
-    return Node("unit", (node,), name) if name else node
+    return Node("unit", (node,), unit) if unit else node
 
 
 def _is_proper(whole: Node, part: Node) -> bool:

@@ -16,7 +16,7 @@ MAX_EXPONENT_DIGITS = 6
 
 
 class Token(NamedTuple):
-    kind: str  # num, sym, fn, text, end, or the operator itself
+    kind: str  # num, sym, fn, text, cmd, currency, begin, end matrix, end, or the operator itself
     text: str = ""
     value: Fraction = Fraction(0)
 

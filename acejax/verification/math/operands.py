@@ -8,7 +8,7 @@ from fractions import Fraction
 from acejax.verification.math.cleaning import GREEK, LatexError
 from acejax.verification.math.cursor import Cursor
 from acejax.verification.math.lexer import FUNCTIONS, Token
-from acejax.verification.math.tree import IMAGINARY, INFINITY, MINUS_ONE, NOTHING, REALS, Node, negated, number, symbol
+from acejax.verification.math.tree import INFINITY, MINUS_ONE, NOTHING, REALS, Node, mentions, negated, number, symbol
 
 _OTHER_LETTERS = "angle measuredangle triangle ell hbar imath jmath nabla partial Re Im"
 _LETTERS = GREEK.union(map(str.title, GREEK), _OTHER_LETTERS.split())
@@ -189,7 +189,7 @@ class Operands(Cursor):
             return inside
         if name in _TYPEFACES and inside.op not in ("sym", "const", "mul"):
             return inside
-        if name == "overline" and _has_i(inside):
+        if name == "overline" and mentions(inside, "i"):
             return Node("fn", (inside,), "conjugate")
         return symbol(raw if len(raw) == 1 else f"{name}:{raw}")
 
@@ -249,7 +249,3 @@ _COMMANDS: dict[str, Callable[[Operands, str], Node]] = {
     "sum": Operands.sum,
     "prod": Operands.sum,
 }
-
-
-def _has_i(node: Node) -> bool:
-    return node == IMAGINARY or any(map(_has_i, node.args))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain, repeat
 
-from acejax.verification.math.tree import Node, negated
+from acejax.verification.math.tree import Node, mentions, negated
 
 
 def has_choice_of_sign(node: Node) -> bool:
-    return node.op == "pm" or any(map(has_choice_of_sign, node.args))
+    return mentions(node, "pm")
 
 
 def is_collection(node: Node) -> bool:

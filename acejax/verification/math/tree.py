@@ -53,7 +53,6 @@ ONE = number(1)
 MINUS_ONE = negated(ONE)
 HUNDREDTH = number(Fraction(1, 100))
 INFINITY = Node("const", value="inf")
-IMAGINARY = Node("const", value="i")
 NOTHING = Node("group", (), "{}")
 REALS = Node("group", (negated(INFINITY), INFINITY), "()")
 

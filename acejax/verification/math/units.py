@@ -27,19 +27,22 @@ tonne;ton;cup;pint pt;quart qt;teaspoon tsp;tablespoon tbsp;carat;knot;fathom;fu
 lightyear ly;au;century centuries;decade;fortnight;millennium;arcsecond;arcminute;steradian;
 dm decimeter decimetre;dl deciliter;cl centiliter;microgram mcg;wh;weber;henry;lumen;lux;candela;fps;bpm;
 kph;peso;penny pence;nickel;dime;quid;franc;yuan rmb;krona;baht;rand;kilo"""
-UNITS: dict[str, str] = {}
-for _line in _ALIASES.replace("\n", "").split(";"):
-    _names = _line.split()
-    for _name in _names:
-        UNITS[_name] = _names[0]
-        if len(_name) > 1:
-            UNITS[_name + "s"] = _names[0]
-_KNOWN = dict(UNITS)
-for _line in _IN_TEXT.replace("\n", " ").split(";"):
-    _names = _line.split()
-    for _name in _names:
-        _KNOWN.setdefault(_name, _names[0])
-        _KNOWN.setdefault(_name + "s", _names[0])
+
+
+def _named(table: str) -> dict[str, str]:
+    """Each name of a unit, in either number, with the canonical one."""
+    found = {}
+    for line in table.split(";"):
+        first, *others = line.split()
+        for name in (first, *others):
+            found[name] = first
+            if len(name) > 1:
+                found[name + "s"] = first
+    return found
+
+
+UNITS = _named(_ALIASES)
+_KNOWN = _named(_IN_TEXT) | UNITS
 LINKING = frozenset(("per", "sq", "cu"))
 DOLLAR = "\ue000"  # a dollar sign that is money, in a cleaned text
 CURRENCY = {DOLLAR: "dollar", "€": "euro", "£": "pound_sterling", "¥": "yen", "₹": "rupee", "₩": "won", "₽": "ruble"}
